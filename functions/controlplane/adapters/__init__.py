@@ -1,0 +1,1 @@
+"""AWS behind the ports; a botocore error code appears here and nowhere else."""

@@ -1,0 +1,90 @@
+"""The inference service on ECS Fargate: looked at, rolled, scaled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..domain.releases import Deployment, Release, ServiceView
+
+if TYPE_CHECKING:
+    from mypy_boto3_ecs import ECSClient
+
+SERVE = ["serve"]
+OF_A_REVISION_ONLY = {
+    "taskDefinitionArn", "revision", "status", "requiresAttributes", "compatibilities", "registeredAt",
+    "registeredBy", "deregisteredAt",
+}
+
+
+class EcsService:
+    def __init__(self, ecs: ECSClient, *, cluster: str, service: str, repository_uri: str, models_uri: str) -> None:
+        self._ecs, self._cluster, self._service = ecs, cluster, service
+        self._repository_uri, self._models_uri = repository_uri, models_uri
+
+    def view(self) -> ServiceView:
+        service = self._describe()
+        deployments = tuple(
+            Deployment(
+                deployment_id=told["id"], release=self._release_of(told["taskDefinition"]),
+                is_primary=told["status"] == "PRIMARY", rollout=told.get("rolloutState", ""),
+                reason=told.get("rolloutStateReason", ""),
+            )
+            for told in service["deployments"]
+        )
+        return ServiceView(deployments=deployments, digests=self._running_digests(),
+                           running=service["runningCount"], desired=service["desiredCount"])
+
+    def deploy(self, release: Release) -> str:
+        service = self._describe()
+        current = self._revision(service["taskDefinition"])
+        if _release_number(current) != release.number:
+            current = self._register(current, release)
+            service = self._ecs.update_service(
+                cluster=self._cluster, service=self._service, taskDefinition=current["taskDefinitionArn"]
+            )["service"]
+        primary = next(told for told in service["deployments"] if told["status"] == "PRIMARY")
+        return str(primary["id"])
+
+    def scale_to(self, count: int) -> None:
+        self._ecs.update_service(cluster=self._cluster, service=self._service, desiredCount=count)
+
+    def _register(self, current: Mapping[str, Any], release: Release) -> Mapping[str, Any]:
+        """Image, model and release are new; all else is as it runs now."""
+        revision = {key: value for key, value in current.items() if key not in OF_A_REVISION_ONLY}
+        image = f"{self._repository_uri}@{release.image}"
+        told = {
+            "MODEL_URI": f"{self._models_uri}{release.model}/" if release.model else "",
+            "TIDEGATE_RELEASE": str(release.number), "TIDEGATE_IMAGE": image,
+        }
+        containers = []
+        for container in revision["containerDefinitions"]:
+            kept = [pair for pair in container.get("environment", []) if pair["name"] not in told]
+            environment = [*kept, *({"name": name, "value": value} for name, value in told.items())]
+            containers.append({**container, "image": image, "command": SERVE, "environment": environment})
+        return self._ecs.register_task_definition(**{**revision, "containerDefinitions": containers})["taskDefinition"]
+
+    def _describe(self) -> Mapping[str, Any]:
+        return self._ecs.describe_services(cluster=self._cluster, services=[self._service])["services"][0]
+
+    def _revision(self, arn: str) -> Mapping[str, Any]:
+        return self._ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"]
+
+    def _release_of(self, arn: str) -> int | None:
+        return _release_number(self._revision(arn))
+
+    def _running_digests(self) -> frozenset[str]:
+        arns = self._ecs.list_tasks(cluster=self._cluster, serviceName=self._service, desiredStatus="RUNNING")
+        if not arns["taskArns"]:
+            return frozenset()
+        tasks = self._ecs.describe_tasks(cluster=self._cluster, tasks=arns["taskArns"])["tasks"]
+        running = [task for task in tasks if task["lastStatus"] == "RUNNING"]
+        return frozenset(c.get("imageDigest", "") for task in running for c in task["containers"])
+
+
+def _release_number(revision: Mapping[str, Any]) -> int | None:
+    for container in revision["containerDefinitions"]:
+        for pair in container.get("environment", []):
+            if pair["name"] == "TIDEGATE_RELEASE" and pair["value"].isdigit():
+                return int(pair["value"])
+    return None

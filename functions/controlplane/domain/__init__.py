@@ -1,0 +1,1 @@
+"""Rules of Tidegate: pure, no AWS, no clock, no environment."""

@@ -1,0 +1,162 @@
+"""A run: one training of one snapshot, and the queue that runs wait in.
+
+QUEUED -> LAUNCHING -> TRAINING -> (INTERRUPTED -> LAUNCHING)* -> PROMOTED | REJECTED, or FAILED, CANCELLED.
+A run is launched by claiming it first: the claim is written before a machine is asked for, so a repeated event
+cannot start a second one; a claim whose function died is taken up again when its lease has run out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from .money import Stint
+
+CLAIM_LEASE = timedelta(seconds=90)
+
+
+class RunState(StrEnum):
+    QUEUED = "QUEUED"
+    LAUNCHING = "LAUNCHING"
+    TRAINING = "TRAINING"
+    INTERRUPTED = "INTERRUPTED"
+    PROMOTED = "PROMOTED"
+    REJECTED = "REJECTED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def is_final(self) -> bool:
+        return self in {RunState.PROMOTED, RunState.REJECTED, RunState.FAILED, RunState.CANCELLED}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """`price` in dollars per hour, None when it was not to be had."""
+
+    machine_id: str
+    machine_type: str
+    zone: str
+    lifecycle: str
+    price: float | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """`attempt` counts the times a machine was asked for, `claimed_at` is when that was; `version` is the ledger's."""
+
+    run_id: str
+    dataset: str
+    digest: str
+    created_at: datetime
+    state: RunState = RunState.QUEUED
+    attempt: int = 0
+    machine: str | None = None
+    claimed_at: datetime | None = None
+    stints: tuple[Stint, ...] = ()
+    reason: str = ""
+    version: int = 0
+
+    @property
+    def launch_token(self) -> str:
+        """EC2's client token: the same attempt asks for the same machine."""
+        return f"{self.run_id}-{self.attempt}"
+
+    def may_be_claimed(self, now: datetime) -> bool:
+        if self.state in {RunState.QUEUED, RunState.INTERRUPTED}:
+            return True
+        return self.state is RunState.LAUNCHING and self.machine is None and self._lease_is_over(now)
+
+    def _lease_is_over(self, now: datetime) -> bool:
+        return self.claimed_at is None or now - self.claimed_at > CLAIM_LEASE
+
+    def claimed(self, now: datetime) -> Run:
+        """A new attempt, or the same one again when its function died between claim and launch."""
+        again = self.state is RunState.LAUNCHING
+        attempt = self.attempt if again else self.attempt + 1
+        return replace(self, state=RunState.LAUNCHING, attempt=attempt, machine=None, claimed_at=now)
+
+    def on(self, machine: Machine, now: datetime) -> Run:
+        stint = Stint(
+            self.attempt, machine.machine_id, machine.machine_type, machine.zone, machine.lifecycle, machine.price, now
+        )
+        return replace(self, machine=machine.machine_id, stints=(*self.stints, stint))
+
+    def training(self) -> Run:
+        return replace(self, state=RunState.TRAINING)
+
+    def waits_again(self, reason: str) -> Run:
+        """No machine could be had: back to the queue. The attempt keeps its number, for its token is used up."""
+        return replace(self, state=RunState.QUEUED, machine=None, reason=reason)
+
+    def without_machine(self, now: datetime) -> Run:
+        """Its machine has ended: the bill stops."""
+        stints = tuple(
+            replace(stint, ended_at=now) if stint.machine == self.machine and stint.ended_at is None else stint
+            for stint in self.stints
+        )
+        return replace(self, stints=stints)
+
+    def ended(self, state: RunState, reason: str) -> Run:
+        return replace(self, state=state, reason=reason)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Why an attempt ended, in the trainer's own words: trained, failed, interrupted."""
+
+    outcome: str
+    reason: str
+
+
+def after_machine_ended(run: Run, outcome: Outcome | None, *, published: bool, max_attempts: int) -> Run:
+    """What becomes of a run whose machine is gone. A published model is left to the event that tells of it."""
+    if run.state.is_final or published:
+        return run
+    if outcome and outcome.outcome == "failed":
+        return run.ended(RunState.FAILED, outcome.reason)
+    why = outcome.reason if outcome else "The machine ended without a word."
+    if len(run.stints) >= max_attempts:
+        ended = f"{len(run.stints)} machines ended before the model was published. Last: {why}"
+        return run.ended(RunState.FAILED, ended)
+    return replace(run, state=RunState.INTERRUPTED, machine=None, reason=why)
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Runs that wait, oldest first, and runs that hold a slot (run id, dataset). One active run a dataset."""
+
+    waiting: tuple[tuple[str, str], ...] = ()
+    active: tuple[tuple[str, str], ...] = ()
+    version: int = 0
+
+    def with_waiting(self, run: Run) -> Queue:
+        entry = (run.run_id, run.dataset)
+        if entry in self.waiting or entry in self.active:
+            return self
+        return replace(self, waiting=(*self.waiting, entry))
+
+    def next_up(self, limit: int) -> str | None:
+        """The run that may start now, if a slot is free and its dataset is not being trained already."""
+        if len(self.active) >= limit:
+            return None
+        busy = {dataset for _, dataset in self.active}
+        return next((run_id for run_id, dataset in self.waiting if dataset not in busy), None)
+
+    def with_active(self, run: Run) -> Queue:
+        entry = (run.run_id, run.dataset)
+        active = self.active if entry in self.active else (*self.active, entry)
+        return replace(self, waiting=tuple(e for e in self.waiting if e != entry), active=active)
+
+    def without(self, run: Run) -> Queue:
+        entry = (run.run_id, run.dataset)
+        return replace(
+            self,
+            waiting=tuple(e for e in self.waiting if e != entry),
+            active=tuple(e for e in self.active if e != entry),
+        )
+
+    def back_to_waiting(self, run: Run) -> Queue:
+        entry = (run.run_id, run.dataset)
+        return replace(self.without(run), waiting=(entry, *(e for e in self.waiting if e != entry)))

@@ -1,0 +1,44 @@
+"""A snapshot: the exact objects that a run trains on. Its digest is its identity, and the run's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .drops import Drop
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    dataset: str
+    drops: tuple[Drop, ...]
+
+    @classmethod
+    def of(cls, dataset: str, accepted: Iterable[Drop], present: Iterable[tuple[str, str]]) -> Snapshot:
+        """The accepted drops whose (key, etag) still lie in the bucket; the newest version id of each."""
+        by_content = {(drop.key, drop.etag): drop for drop in sorted(accepted, key=lambda drop: drop.version_id or "")}
+        drops = [by_content[content] for content in sorted(set(present)) if content in by_content]
+        return cls(dataset=dataset, drops=tuple(drops))
+
+    @property
+    def digest(self) -> str:
+        """sha256 over keys and contents: the same bytes under the same names are the same snapshot."""
+        contents = [[drop.key, drop.etag, drop.size] for drop in self.drops]
+        return "sha256:" + hashlib.sha256(json.dumps([self.dataset, contents]).encode()).hexdigest()
+
+    @property
+    def run_id(self) -> str:
+        """`<dataset>-<digest>`, in letters that an S3 prefix, a tag and a client token take."""
+        return f"{slug(self.dataset)}-{self.digest.removeprefix('sha256:')[:12]}"
+
+
+def slug(dataset: str) -> str:
+    """A dataset's name in [a-z0-9-], at most 34 letters; a name that had to be changed carries a hash of itself."""
+    plain = re.sub(r"[^a-z0-9]+", "-", dataset.lower()).strip("-")[:26].strip("-")
+    if plain == dataset:
+        return plain
+    mark = hashlib.sha256(dataset.encode()).hexdigest()[:6]
+    return f"{plain}-{mark}" if plain else f"d-{mark}"

@@ -1,0 +1,1 @@
+"""One module a flow: what happens on an event, told in ports and rules."""

@@ -1,0 +1,45 @@
+"""An alarm changed: the service is scaled or taken back as the alarm's policy says, and people are told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from ..domain import alerts
+from ..domain.alarms import AlarmChange, Situation, decide
+from ..ports import Ledger, Record, Service
+from .common import Clock
+from .releasing import Releasing
+
+
+@dataclass(frozen=True)
+class Incidents:
+    ledger: Ledger
+    service: Service
+    releasing: Releasing
+    clock: Clock
+    ceiling: int
+    bake: timedelta
+    dashboard: str
+
+    def answer(self, change: AlarmChange) -> str:
+        """Decide once, do, then note the alert: an incident that was noted is not acted on again."""
+        if self.ledger.is_noted(change.incident):
+            return "known"
+        view, rollout = self.service.view(), self.ledger.rollout()
+        situation = Situation(
+            desired=view.desired, ceiling=self.ceiling, serving=rollout.serving, previous=rollout.previous,
+            rolling=rollout.rolling,
+        )
+        answer = decide(change, situation, bake=self.bake)
+        if answer is None:
+            return "nothing to do"
+        answer = self.ledger.decided(change.incident, answer)
+        if answer.scale_to is not None:
+            self.service.scale_to(answer.scale_to)
+        if back := answer.roll_back_to:
+            self.releasing.propose(change.incident, image=back.image, model=back.model)
+        why = f"{change.reason} {answer.done}"
+        record = Record(self.clock(), change.incident, change.previous_state, change.state, why)
+        self.ledger.note([alerts.alarm_changed(change, answer, self.dashboard)], record)
+        return answer.done

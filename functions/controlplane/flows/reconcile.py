@@ -1,0 +1,108 @@
+"""Every five minutes: what best-effort events missed, compared both ways, desired with actual."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ..domain import alerts, gate
+from ..domain.batches import Patience
+from ..domain.drops import Columns
+from ..domain.images import IgnoredPush, Push, deployable
+from ..domain.releases import digests_known_to
+from ..ports import Fleet, Images, Ledger, Record
+from .common import Clock
+from .releasing import Releasing
+from .training import Training
+
+GRACE = timedelta(minutes=3)
+
+
+@dataclass(frozen=True)
+class Reconcile:
+    ledger: Ledger
+    fleet: Fleet
+    images: Images
+    training: Training
+    releasing: Releasing
+    clock: Clock
+    patience: Patience
+    columns: Columns
+    policy: gate.Policy
+    served_dataset: str
+    repository: str
+    tag_pattern: str
+
+    def look(self) -> list[str]:
+        """Return what was found and done, a line each."""
+        return [*self._batches(), *self._machines(), *self._images(), *self.releasing.settle(),
+                *(f"launched {run_id}" for run_id in self.training.work_queue())]
+
+    def _batches(self) -> list[str]:
+        """Batches whose delayed message never came."""
+        found = []
+        for batch in self.ledger.open_batches():
+            if batch.settles_in(self.clock(), self.patience) < -GRACE:
+                told = self.training.settle(
+                    batch.dataset, batch.batch_id, batch.last_drop_at, patience=self.patience, columns=self.columns
+                )
+                found.append(f"{batch.batch_id}: {told}")
+        return found
+
+    def _machines(self) -> list[str]:
+        """Runs without a machine go on or end; machines without a run are ended."""
+        found, now = [], self.clock()
+        alive = self.fleet.machines()
+        for run_id, _ in self.ledger.queue().active:
+            run = self.ledger.run(run_id)
+            if run is None:
+                continue
+            told = self._published(run_id)
+            if not told and run.machine and run.machine not in alive and _older(run.claimed_at, now):
+                told = self.training.machine_ended(run)
+            elif not told and run.machine in alive:
+                told = self.training.machine_runs(run)
+            if told and told != "nothing to do":
+                found.append(f"run {run_id}: {told}")
+        for machine, (run_id, launched_at) in alive.items():
+            run = self.ledger.run(run_id)
+            if run and run.machine == machine and not run.state.is_final:
+                continue
+            if not _older(launched_at, now):
+                continue
+            why = f"the run is {run.state} on {run.machine or 'no machine'}" if run else "the ledger knows no such run"
+            self.fleet.end(machine)
+            self.ledger.note([alerts.machine_orphaned(machine, run_id, why)],
+                             Record(now, f"machine {machine}", "running", "ENDED", why))
+            found.append(f"ended {machine}: {why}")
+        return found
+
+    def _published(self, run_id: str) -> str:
+        """The model is there, but its event never came."""
+        if self.training.bucket.manifest(run_id) is None:
+            return ""
+        run = self.training.model_published(run_id, policy=self.policy, served_dataset=self.served_dataset)
+        if run and run.state == "PROMOTED" and run.dataset == self.served_dataset:
+            self.releasing.propose(f"model {run_id}", model=run_id)
+        return f"published, now {run.state}" if run else ""
+
+    def _images(self) -> list[str]:
+        """The newest deployable push, if its event never came. Older ones were overtaken and are left."""
+        for push in self.images.pushed():
+            try:
+                image = deployable(push, repository=self.repository, tag_pattern=self.tag_pattern)
+            except IgnoredPush:
+                continue
+            if image.digest in digests_known_to(self.ledger.rollout()):
+                return []
+            return self.releasing.propose(push_cause(image), image=image.digest)
+        return []
+
+
+def push_cause(push: Push) -> str:
+    return f"push {push.digest} {push.tag}"
+
+
+def _older(at: datetime | None, now: datetime) -> bool:
+    """Younger ones may still be on their way into the ledger, or into EC2's answers."""
+    return at is not None and now - at > GRACE

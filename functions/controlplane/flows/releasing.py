@@ -1,0 +1,75 @@
+"""A new image or a new champion proposes a release; one rolls at a time; ECS's own state settles it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..domain import alerts
+from ..domain.releases import Release, ReleaseState, Rollout
+from ..ports import Ledger, Record, Service
+from .common import Clock, on_conflict_again
+
+
+@dataclass(frozen=True)
+class Releasing:
+    ledger: Ledger
+    service: Service
+    clock: Clock
+    service_name: str
+
+    def propose(self, cause: str, *, image: str | None = None, model: str | None = None) -> list[str]:
+        """Propose a release and roll it if nothing else rolls. The same cause twice is one proposal."""
+
+        def step() -> list[Release]:
+            rollout = self.ledger.rollout()
+            proposed, changed = rollout.propose(cause, self.clock(), image=image, model=model)
+            if proposed != rollout:
+                self._save(proposed, changed)
+            return changed
+
+        changed = on_conflict_again(step)
+        return [_told(release) for release in [*changed, *self.advance()]]
+
+    def settle(self) -> list[str]:
+        """Look at ECS; settle what rolls; start what waits."""
+        view = self.service.view()
+
+        def step() -> list[Release]:
+            rollout = self.ledger.rollout()
+            settled, changed = rollout.settle(view, self.clock())
+            if changed:
+                ended = [r for r in changed if r.state is not ReleaseState.RETIRED]
+                noted = [alerts.release_settled(r, settled.serving, self.service_name) for r in ended]
+                self._save(settled, changed, noted)
+            return changed
+
+        changed = on_conflict_again(step)
+        return [_told(release) for release in [*changed, *self.advance()]]
+
+    def advance(self) -> list[Release]:
+        """Start the waiting release; or go on with one whose function died before ECS was asked."""
+
+        def step() -> tuple[Rollout, Release | None]:
+            rollout = self.ledger.rollout()
+            started, release = rollout.start(self.clock())
+            if release:
+                started = self._save(started, [release])
+            return started, release
+
+        rollout, changed = on_conflict_again(step)
+        if rollout.rolling and rollout.rolling.deployment is None:
+            deployment = self.service.deploy(rollout.rolling)
+            deploying = rollout.deploying(deployment)
+            assert deploying.rolling
+            self._save(deploying, [deploying.rolling])
+        return [changed] if changed else []
+
+    def _save(self, rollout: Rollout, changed: Sequence[Release], noted: Sequence[alerts.Alert] = ()) -> Rollout:
+        now = self.clock()
+        records = [Record(now, f"release {r.number}", "", r.state, r.reason) for r in changed]
+        return self.ledger.save_rollout(rollout, changed, records, noted)
+
+
+def _told(release: Release) -> str:
+    return f"release {release.number} {release.state}: {release.reason}"

@@ -1,0 +1,130 @@
+"""Environment variables, read once and typed: the only module that knows their names. Each function gets just its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+
+class BadSettings(Exception):
+    """The function was deployed with missing or malformed variables; all of them are named."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    ledger_table: str
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> Self:
+        readers: dict[str, Any] = {"int": int, "float": float, "str": str}
+        values, faults = {}, []
+        for field in fields(cls):
+            name = field.name.upper()
+            try:
+                values[field.name] = readers[str(field.type)](environ[name])
+            except (KeyError, ValueError) as fault:
+                faults.append(f"{name}: {fault!r}")
+        if faults:
+            raise BadSettings("; ".join(faults))
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class _Batches(Settings):
+    bucket: str
+    batch_queue_url: str
+    text_column: str
+    label_column: str
+    quiet_seconds: int
+    max_wait_seconds: int
+
+
+@dataclass(frozen=True)
+class _Runs(Settings):
+    bucket: str
+    batch_queue_url: str
+    alerts_topic_arn: str
+    launch_template_id: str
+    launch_template_version: str
+    subnet_ids: str
+    instance_types: str
+    stack: str
+    max_concurrent_runs: int
+    max_attempts: int
+    max_run_hours: float
+    max_rejected_share: float
+    capacity_wait_seconds: int
+
+
+@dataclass(frozen=True)
+class _Gate(Settings):
+    served_dataset: str
+    min_gain: float
+    max_p: float
+    max_class_loss: float
+    max_calibration_loss: float
+
+
+@dataclass(frozen=True)
+class _Service(Settings):
+    alerts_topic_arn: str
+    cluster: str
+    service: str
+    repository_uri: str
+    models_uri: str
+
+
+@dataclass(frozen=True)
+class _Pushes(Settings):
+    repository: str
+    deploy_tag_pattern: str
+
+
+@dataclass(frozen=True)
+class OnDataDropped(_Batches):
+    pass
+
+
+@dataclass(frozen=True)
+class OnBatchSettled(_Batches, _Runs):
+    pass
+
+
+@dataclass(frozen=True)
+class OnMachineChanged(_Runs):
+    pass
+
+
+@dataclass(frozen=True)
+class OnModelPublished(_Runs, _Gate, _Service):
+    pass
+
+
+@dataclass(frozen=True)
+class OnImagePushed(_Pushes, _Service):
+    pass
+
+
+@dataclass(frozen=True)
+class OnDeploymentChanged(_Service):
+    pass
+
+
+@dataclass(frozen=True)
+class OnAlarmChanged(_Service):
+    max_tasks: int
+    bake_minutes: int
+    dashboard: str
+
+
+@dataclass(frozen=True)
+class OnReconcileDue(_Batches, _Runs, _Gate, _Service, _Pushes):
+    pass
+
+
+@dataclass(frozen=True)
+class OnStackDeploying(Settings):
+    bucket: str
+    repository_uri: str
+    placeholder_image: str

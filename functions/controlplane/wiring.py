@@ -1,0 +1,219 @@
+"""Settings in, ready flows out: the only place where adapters meet flows. Each builds just the clients that it uses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import boto3
+
+from . import settings
+from .adapters.dynamo_ledger import DynamoLedger
+from .adapters.ec2_fleet import Ec2Fleet
+from .adapters.ecr_images import EcrImages
+from .adapters.ecs_service import EcsService
+from .adapters.s3_bucket import S3Bucket
+from .adapters.sns_notifier import SnsNotifier
+from .adapters.sqs_timer import SqsTimer
+from .domain.alarms import AlarmChange
+from .domain.batches import Patience
+from .domain.drops import Columns, Drop
+from .domain.gate import Policy
+from .domain.images import Push, deployable
+from .domain.serving import Placeholder, serving_release
+from .flows.common import tell_people
+from .flows.incidents import Incidents
+from .flows.ingest import Ingest
+from .flows.reconcile import Reconcile, push_cause
+from .flows.releasing import Releasing
+from .flows.training import RunLimits, Training
+
+if TYPE_CHECKING:
+    from .domain.runs import Run
+
+Environ = Mapping[str, str]
+
+
+def clock() -> datetime:
+    return datetime.now(UTC)
+
+
+def on_data_dropped(environ: Environ = os.environ) -> Callable[[Drop], str]:
+    s = settings.OnDataDropped.load(environ)
+    return Ingest(ledger=_ledger(s), bucket=S3Bucket(boto3.client("s3"), s.bucket),
+                  timer=SqsTimer(boto3.client("sqs"), s.batch_queue_url), clock=clock,
+                  columns=_columns(s), patience=_patience(s)).take
+
+
+def on_batch_settled(environ: Environ = os.environ) -> Callable[[str | None, str, datetime | None], list[str]]:
+    """The timer's message in (no dataset: only look at the queue of runs)."""
+    s = settings.OnBatchSettled.load(environ)
+    training, tell = _training(s), _telling(s)
+
+    def settle(dataset: str | None, batch_id: str, as_of: datetime | None) -> list[str]:
+        done = []
+        if dataset is not None and as_of is not None:
+            done.append(training.settle(dataset, batch_id, as_of, patience=_patience(s), columns=_columns(s)))
+        done += [f"launched {run_id}" for run_id in training.work_queue()]
+        tell()
+        return done
+
+    return settle
+
+
+def on_machine_changed(environ: Environ = os.environ) -> Callable[[str, bool | None], list[str]]:
+    """Machine id, and whether it is up (True), ending (False) or only warned (None)."""
+    s = settings.OnMachineChanged.load(environ)
+    training, tell = _training(s), _telling(s)
+
+    def change(machine_id: str, alive: bool | None) -> list[str]:
+        if alive is None:
+            return ["noticed: the trainer saves by itself, its machine's end is what counts"]
+        done = [training.machine_changed(machine_id, alive=alive)]
+        if not alive:
+            done += [f"launched {run_id}" for run_id in training.work_queue()]
+        tell()
+        return done
+
+    return change
+
+
+def on_model_published(environ: Environ = os.environ) -> Callable[[str], list[str]]:
+    s = settings.OnModelPublished.load(environ)
+    training, releasing, tell = _training(s), _releasing(s, _service(s)), _telling(s)
+
+    def publish(run_id: str) -> list[str]:
+        run: Run | None = training.model_published(run_id, policy=_policy(s), served_dataset=s.served_dataset)
+        if run is None:
+            return ["ignored: the ledger knows no such run"]
+        done = [f"{run_id} {run.state}: {run.reason}"]
+        if run.state == "PROMOTED" and run.dataset == s.served_dataset:
+            done += releasing.propose(f"model {run_id}", model=run_id)
+        done += [f"launched {other}" for other in training.work_queue()]
+        tell()
+        return done
+
+    return publish
+
+
+def on_image_pushed(environ: Environ = os.environ) -> Callable[[Push], list[str]]:
+    """Raises IgnoredPush."""
+    s = settings.OnImagePushed.load(environ)
+    releasing, tell = _releasing(s, _service(s)), _telling(s)
+
+    def push(pushed: Push) -> list[str]:
+        image = deployable(pushed, repository=s.repository, tag_pattern=s.deploy_tag_pattern)
+        done = releasing.propose(push_cause(image), image=image.digest)
+        tell()
+        return done
+
+    return push
+
+
+def on_deployment_changed(environ: Environ = os.environ) -> Callable[[], list[str]]:
+    """The event is a hint; what ECS says now is what counts."""
+    s = settings.OnDeploymentChanged.load(environ)
+    releasing, tell = _releasing(s, _service(s)), _telling(s)
+
+    def settle() -> list[str]:
+        done = releasing.settle()
+        tell()
+        return done
+
+    return settle
+
+
+def on_alarm_changed(environ: Environ = os.environ) -> Callable[[AlarmChange], str]:
+    s = settings.OnAlarmChanged.load(environ)
+    service, tell = _service(s), _telling(s)
+    incidents = Incidents(ledger=_ledger(s), service=service, releasing=_releasing(s, service), clock=clock,
+                          ceiling=s.max_tasks, bake=timedelta(minutes=s.bake_minutes), dashboard=s.dashboard)
+
+    def answer(change: AlarmChange) -> str:
+        done = incidents.answer(change)
+        tell()
+        return done
+
+    return answer
+
+
+def on_reconcile_due(environ: Environ = os.environ) -> Callable[[], list[str]]:
+    s = settings.OnReconcileDue.load(environ)
+    tell = _telling(s)
+    reconcile = Reconcile(
+        ledger=_ledger(s), fleet=_fleet(s), images=EcrImages(boto3.client("ecr"), s.repository),
+        training=_training(s), releasing=_releasing(s, _service(s)), clock=clock, patience=_patience(s),
+        columns=_columns(s), policy=_policy(s), served_dataset=s.served_dataset, repository=s.repository,
+        tag_pattern=s.deploy_tag_pattern,
+    )
+
+    def look() -> list[str]:
+        found = reconcile.look()
+        told = tell()
+        return [*found, *([f"sent {told} alerts"] if told else [])]
+
+    return look
+
+
+def on_stack_deploying(environ: Environ = os.environ) -> Callable[[], dict[str, str]]:
+    s = settings.OnStackDeploying.load(environ)
+    ledger = _ledger(s)
+    placeholder = Placeholder(image=s.placeholder_image)
+    return lambda: serving_release(ledger.rollout(), placeholder, repository_uri=s.repository_uri, bucket=s.bucket)
+
+
+def _ledger(s: settings.Settings) -> DynamoLedger:
+    return DynamoLedger(boto3.client("dynamodb"), s.ledger_table)
+
+
+def _columns(s: settings.OnDataDropped | settings.OnBatchSettled | settings.OnReconcileDue) -> Columns:
+    return Columns(text=s.text_column or None, label=s.label_column or None)
+
+
+def _patience(s: settings.OnDataDropped | settings.OnBatchSettled | settings.OnReconcileDue) -> Patience:
+    return Patience(quiet=timedelta(seconds=s.quiet_seconds), max_wait=timedelta(seconds=s.max_wait_seconds))
+
+
+_RunSettings = (
+    settings.OnBatchSettled | settings.OnMachineChanged | settings.OnModelPublished | settings.OnReconcileDue
+)
+_ServiceSettings = (
+    settings.OnModelPublished | settings.OnImagePushed | settings.OnDeploymentChanged | settings.OnAlarmChanged
+    | settings.OnReconcileDue
+)
+
+
+def _fleet(s: _RunSettings) -> Ec2Fleet:
+    return Ec2Fleet(boto3.client("ec2"), launch_template=s.launch_template_id, version=s.launch_template_version,
+                    subnets=s.subnet_ids.split(","), types=s.instance_types.split(","), stack=s.stack)
+
+
+def _training(s: _RunSettings) -> Training:
+    limits = RunLimits(
+        max_concurrent=s.max_concurrent_runs, max_attempts=s.max_attempts, max_hours=s.max_run_hours,
+        max_rejected_share=s.max_rejected_share, capacity_wait=timedelta(seconds=s.capacity_wait_seconds),
+    )
+    return Training(ledger=_ledger(s), bucket=S3Bucket(boto3.client("s3"), s.bucket), fleet=_fleet(s),
+                    timer=SqsTimer(boto3.client("sqs"), s.batch_queue_url), clock=clock, limits=limits,
+                    bucket_name=s.bucket)
+
+
+def _service(s: _ServiceSettings) -> EcsService:
+    return EcsService(boto3.client("ecs"), cluster=s.cluster, service=s.service, repository_uri=s.repository_uri,
+                      models_uri=s.models_uri)
+
+
+def _releasing(s: _ServiceSettings, service: EcsService) -> Releasing:
+    return Releasing(ledger=_ledger(s), service=service, clock=clock, service_name=s.service)
+
+
+def _policy(s: settings.OnModelPublished | settings.OnReconcileDue) -> Policy:
+    return Policy(min_gain=s.min_gain, max_p=s.max_p, max_class_loss=s.max_class_loss,
+                  max_calibration_loss=s.max_calibration_loss)
+
+
+def _telling(s: _RunSettings | _ServiceSettings) -> Callable[[], int]:
+    ledger, notifier = _ledger(s), SnsNotifier(boto3.client("sns"), s.alerts_topic_arn)
+    return lambda: tell_people(ledger, notifier)

@@ -1,0 +1,207 @@
+"""The local cloud's command line: `python -m local --help`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local import inbox as mail
+from local.cloud import STATE, Cloud, CloudFault, default_port
+from local.deploy import Deployed, DeployFault
+
+Command = Callable[[Cloud, argparse.Namespace], int]
+
+
+def teller() -> Callable[[str], None]:
+    """Prints each step with its second since the start."""
+    start = time.monotonic()
+    dim, plain = ("\033[2m", "\033[0m") if sys.stdout.isatty() and "NO_COLOR" not in os.environ else ("", "")
+
+    def say(line: str) -> None:
+        print(f"{dim}{time.monotonic() - start:6.1f} s{plain}  {line}", flush=True)
+
+    return say
+
+
+def up(cloud: Cloud, _: argparse.Namespace) -> int:
+    cloud.start()
+    cloud.say("the local cloud is up")
+    deployed(cloud, cloud.deploy())
+    print()
+    print(how_to_try(cloud))
+    return 0
+
+
+def deploy(cloud: Cloud, _: argparse.Namespace) -> int:
+    must_run(cloud)
+    deployed(cloud, cloud.deploy())
+    return 0
+
+
+def deployed(cloud: Cloud, result: Deployed) -> None:
+    took = ", ".join(f"{name} {seconds} s" for name, seconds in result.seconds.items())
+    cloud.say(f"{result.deployed} resources deployed, {len(result.left_out)} left out ({took})")
+
+
+def how_to_try(cloud: Cloud) -> str:
+    environment = cloud.environment()
+    url = environment.get("URL")
+    lines = [
+        "In your shell:",
+        '  eval "$(make -s env)"',
+        "Then, with plain aws:",
+    ]
+    if "BUCKET" in environment:
+        lines.append('  aws s3 cp reviews.csv "s3://$BUCKET/raw/"')
+    if url:
+        body = json.dumps({"text": "The movie was amazing!"})
+        lines.append(f"  curl -s {url}/predict -H 'content-type: application/json' -d '{body}'")
+    lines += ["What SNS would have mailed:", "  python -m local inbox --follow", "The end:", "  make down"]
+    if url:
+        lines += ["Addresses:", f"  the page     {url}/"]
+    return "\n".join([*lines, f"  the AWS API  {cloud.aws.endpoint}", f"  logs         {cloud.state}/logs"])
+
+
+def down(cloud: Cloud, _: argparse.Namespace) -> int:
+    left = cloud.stop()
+    for line in left:
+        print(line, file=sys.stderr)
+    if left:
+        return 1
+    cloud.say("the local cloud is down; no process and no port is left")
+    return 0
+
+
+def env(cloud: Cloud, _: argparse.Namespace) -> int:
+    must_run(cloud)
+    for name, value in cloud.environment().items():
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def status(cloud: Cloud, given: argparse.Namespace) -> int:
+    running = cloud.running()
+    facts: dict[str, Any] = {**cloud.facts(), "running": running, "machines": [], "outputs": {}}
+    if running:
+        facts.update(machines=[asdict(machine) for machine in cloud.machines()], outputs=cloud.outputs())
+    if given.json:
+        print(json.dumps(facts, indent=1))
+    else:
+        print(f"The local cloud is {'up at ' + cloud.aws.endpoint if running else 'down'}.")
+        for name, pid in facts.get("parts", {}).items() if running else ():
+            print(f"  {name:10} process {pid}")
+        for machine in facts["machines"]:
+            print(f"  {machine['id']}  {machine['type']} {machine['lifecycle']}  run {machine['run'] or '-'}")
+        if reason := facts.get("reason"):
+            print(f"  {reason}")
+    return 0 if running else 1
+
+
+def push(cloud: Cloud, given: argparse.Namespace) -> int:
+    must_run(cloud)
+    from local import images
+
+    repositories = cloud.client("ecr").describe_repositories()["repositories"]
+    if not repositories:
+        raise CloudFault("The stack has no image repository yet. Run: make up")
+    name = repositories[0]["repositoryName"]
+    version = {"image_version": given.image_version} if given.image_version else {}
+    for key, value in cloud.aws.environment.items():
+        os.environ[key] = value
+    digest = images.push(Path(__file__).resolve().parent.parent / "inference_image", name, given.tag, **version)
+    cloud.say(f"pushed {name}:{given.tag} as {digest}")
+    return 0
+
+
+def inbox(cloud: Cloud, given: argparse.Namespace) -> int:
+    folder = cloud.state / "inbox"
+    if not given.follow:
+        for path in mail.numbered(folder):
+            print(path.with_suffix(".txt").read_text())
+        return 0
+    for text in mail.follow(folder, threading.Event()):
+        print(text, flush=True)
+    return 0
+
+
+def interrupt(cloud: Cloud, given: argparse.Namespace) -> int:
+    must_run(cloud)
+    cloud.say(f"Spot notice announced to {cloud.interrupt(given.run)}")
+    return 0
+
+
+def alarm(cloud: Cloud, given: argparse.Namespace) -> int:
+    must_run(cloud)
+    cloud.alarm(given.name, given.state, given.reason)
+    cloud.say(f"{given.name} is {given.state}")
+    return 0
+
+
+def must_run(cloud: Cloud) -> None:
+    if not cloud.running():
+        raise CloudFault("The local cloud is not running. Run: make up")
+
+
+def parser() -> argparse.ArgumentParser:
+    text = "The whole stack on this machine, with no AWS account."
+    root = argparse.ArgumentParser(prog="python -m local", description=text)
+    where = "where it keeps everything (default: build/local)"
+    root.add_argument("--state", type=Path, default=STATE, metavar="FOLDER", help=where)
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, does: Command, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text)
+        made.set_defaults(does=does)
+        return made
+
+    add("up", up, "Start it, deploy the stack into it, and say how to try it. Again does no harm.")
+    add("down", down, "End all of it, and check that no process and no port is left.")
+    add("deploy", deploy, "Build and deploy the stack again.")
+    add("env", env, 'Print its settings for a shell: eval "$(python -m local env)"')
+    add("status", status, "Say what runs.").add_argument("--json", action="store_true", help="as JSON")
+    one = add("push", push, "Build the inference image and push it to the stack's repository.")
+    one.add_argument("tag", help="for example v1")
+    one.add_argument("--image-version", metavar="V", help="what /version will say (default: the file VERSION)")
+    add("inbox", inbox, "Show what SNS would have mailed.").add_argument(
+        "--follow", action="store_true", help="go on showing what comes"
+    )
+    add("interrupt", interrupt, "Announce a Spot interruption to the machine of a run.").add_argument(
+        "run", nargs="?", help="a run or an instance id (default: the only machine that runs)"
+    )
+    state = add("alarm", alarm, "Set an alarm's state, as `aws cloudwatch set-alarm-state` does.")
+    state.add_argument("name")
+    state.add_argument("state", choices=["OK", "ALARM", "INSUFFICIENT_DATA"])
+    state.add_argument("--reason", default="Set by hand in the local cloud.")
+    return root
+
+
+def main() -> int:
+    given = parser().parse_args()
+    try:
+        cloud = Cloud(state=given.state, port=default_port(), say=teller())
+        does: Command = given.does
+        return does(cloud, given)
+    except (CloudFault, DeployFault) as fault:
+        print(fault, file=sys.stderr)
+    except ClientError as fault:
+        print(f"The local cloud refused: {fault.response['Error']['Message']}", file=sys.stderr)
+    except BotoCoreError as fault:
+        print(f"The local cloud does not answer: {fault}. Look with: python -m local status", file=sys.stderr)
+    except KeyboardInterrupt:
+        print()
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

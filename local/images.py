@@ -1,0 +1,132 @@
+"""Build and push the inference image where no container engine is installed.
+
+What is pushed is a real image (config, one layer, manifest), made of the files that the Dockerfile's last stage
+copies: `inference/`, `serve` and `VERSION` under /app. Its dependencies are not in it: it runs on the packages of the
+virtual environment, and its label says so. The same files give the same digest.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local.engine.environment import architecture
+from local.engine.registry import DOCKER_MANIFEST, RegistryError, connect, digest_of
+
+CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
+LAYER_TYPE = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+APP = "app"
+LEFT_OUT = ("__pycache__",)
+
+
+class PushRefused(Exception):
+    """The image cannot be built or was not taken; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Built:
+    manifest: bytes
+    config: bytes
+    layer: bytes
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.manifest)
+
+
+def push(
+    folder: Path,
+    repository: str,
+    tag: str,
+    *,
+    image_version: str,
+    endpoint: str | None = None,
+    region: str | None = None,
+) -> str:
+    """Build the image from `folder` and push it to the local ECR; return its digest.
+
+    `repository` is a name, or a URI as ECR gives it. Endpoint, region and keys are the SDK's usual ones unless given.
+    """
+    image = build(folder, image_version=image_version)
+    name = repository.partition("/")[2] if "." in repository.partition("/")[0] else repository
+    try:
+        registry = connect(endpoint, region)
+        registry.put_blob(name, image.layer)
+        registry.put_blob(name, image.config)
+        recorded = registry.put_manifest(name, tag, image.manifest, DOCKER_MANIFEST)
+    except RegistryError as fault:
+        advice = " Tags cannot be moved: push under a new one." if "immutable" in str(fault) else ""
+        raise PushRefused(f"{name}:{tag} was not pushed. {fault}{advice}") from fault
+    if recorded != image.digest:
+        raise PushRefused(f"{name}:{tag} was pushed as {image.digest}, but the registry recorded {recorded}.")
+    return recorded
+
+
+def build(folder: Path, *, image_version: str) -> Built:
+    """The image's three parts, without pushing them."""
+    plain = layer_of(folder, image_version)
+    layer = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=layer, mtime=0) as packed:
+        packed.write(plain)
+    config = canonical({
+        "architecture": architecture(),
+        "os": "linux",
+        "config": {
+            "User": "10001:10001",
+            "Env": ["PATH=/app:/usr/local/bin:/usr/bin:/bin", "PYTHONUNBUFFERED=1"],
+            "WorkingDir": f"/{APP}",
+            "Cmd": ["serve"],
+            "ExposedPorts": {"8080/tcp": {}},
+            "Labels": {
+                "org.opencontainers.image.title": "tidegate-inference",
+                "org.opencontainers.image.version": image_version,
+                "tidegate.dependencies": "of the virtual environment that runs it; built without a container engine",
+            },
+        },
+        "rootfs": {"type": "layers", "diff_ids": [digest_of(plain)]},
+        "history": [{"created_by": "local.images", "comment": f"inference image {image_version}"}],
+    })
+    manifest = canonical({
+        "schemaVersion": 2,
+        "mediaType": DOCKER_MANIFEST,
+        "config": {"mediaType": CONFIG_TYPE, "size": len(config), "digest": digest_of(config)},
+        "layers": [
+            {"mediaType": LAYER_TYPE, "size": len(layer.getvalue()), "digest": digest_of(layer.getvalue())}
+        ],
+    })
+    return Built(manifest, config, layer.getvalue())
+
+
+def layer_of(folder: Path, image_version: str) -> bytes:
+    """A tar of /app: sorted, owned by root, without times, so that only the files decide its digest."""
+    program, package = folder / "serve", folder / "inference"
+    for part in (program, package):
+        if not part.exists():
+            raise PushRefused(f"{part} is missing. {folder} must hold `serve` and the package `inference`.")
+    files = {"serve": program.read_bytes(), "VERSION": f"{image_version}\n".encode()}
+    for path in package.rglob("*"):
+        if path.is_file() and not any(part in LEFT_OUT for part in path.parts):
+            files[path.relative_to(folder).as_posix()] = path.read_bytes()
+    names = {f"{APP}/{name}" for name in files}
+    folders = {str(parent) for name in names for parent in list(Path(name).parents)[:-1]}
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name in sorted(names | folders):
+            member = tarfile.TarInfo(name)
+            if name in folders:
+                member.type, member.mode = tarfile.DIRTYPE, 0o755
+                tar.addfile(member)
+            else:
+                body = files[name.removeprefix(f"{APP}/")]
+                member.size, member.mode = len(body), 0o755 if name == f"{APP}/serve" else 0o644
+                tar.addfile(member, io.BytesIO(body))
+    return content.getvalue()
+
+
+def canonical(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

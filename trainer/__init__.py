@@ -1,0 +1,9 @@
+"""The program on the training machine: a snapshot of CSV files in, a published model out.
+
+It knows S3 and torch. It does not know the control plane: the contract is the environment and `runs/<run id>/spec.json`
+going in, `models/<run id>/manifest.json` coming out.
+"""
+
+from __future__ import annotations
+
+VERSION = "1.0.0"

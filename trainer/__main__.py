@@ -1,0 +1,100 @@
+"""`python -m trainer`: one attempt at one run, as the environment says. The exit code says how it ended.
+
+0  the model is published
+2  the environment is incomplete
+3  failed: trying again cannot help; outcome.json says why
+4  interrupted: the checkpoint is saved, another machine goes on
+1  a defect: train.log has the trace, and there is no outcome
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+# Before torch is loaded: with the same instructions on every machine, sums round the same on the next one.
+os.environ.setdefault("ATEN_CPU_CAPABILITY", "avx2")
+os.environ.setdefault("MKL_CBWR", "AVX2")
+# TensorBoard's event writer must not look for TensorFlow or a GPU.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from trainer import VERSION
+from trainer.errors import Failed, Interrupted
+from trainer.journal import Journal
+from trainer.machine import MetadataService, Watch, watch_metadata, watch_sigterm
+from trainer.settings import Settings, WrongEnvironment
+from trainer.store import S3Store
+from trainer.train import train
+
+ENVIRONMENT = """
+environment:
+  TIDEGATE_BUCKET             the bucket (required)
+  TIDEGATE_RUN                the run id; runs/<run id>/spec.json says what to do (required)
+  TIDEGATE_ATTEMPT            which attempt this is, from 1 (required)
+  TIDEGATE_TRAINER_VERSION    recorded in the manifest (default: local)
+  TIDEGATE_MACHINE_ID, _TYPE, _ZONE, _LIFECYCLE
+                              recorded in the manifest (default: local, unknown, unknown, unknown)
+  TIDEGATE_WATCH_MACHINE      1: ask the metadata service every 5 s for a Spot notice
+  AWS_EC2_METADATA_SERVICE_ENDPOINT
+                              where the metadata service is (default: http://169.254.169.254)
+
+exit codes:
+  0 trained   1 a defect   2 wrong environment   3 failed for good   4 interrupted, goes on elsewhere
+"""
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer",
+        description="Train the model of one run: a snapshot of CSV files in, models/<run id>/ out.",
+        epilog=ENVIRONMENT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"tidegate trainer {VERSION}")
+    parser.parse_args(arguments)
+    try:
+        settings = Settings.of(environ)
+    except WrongEnvironment as fault:
+        print(f"The environment is incomplete: {fault} See python -m trainer --help.", file=sys.stderr)
+        return 2
+    watch = Watch(time.monotonic)
+    watch_sigterm(watch)
+    if settings.watch_machine:
+        watch_metadata(watch, MetadataService(settings.metadata_endpoint))
+    return attempt(settings, S3Store(settings.bucket), watch)
+
+
+def attempt(settings: Settings, store: S3Store, watch: Watch) -> int:
+    """One attempt; gives the exit code."""
+    with tempfile.TemporaryDirectory(prefix="tidegate-") as folder:
+        journal = Journal(store, settings.run_id, settings.attempt, Path(folder), time.monotonic, _now)
+        try:
+            train(settings, store, journal, watch, Path(folder), _now)
+        except Failed as failed:
+            journal.outcome("failed", str(failed))
+            return 3
+        except Interrupted as interrupted:
+            journal.outcome("interrupted", str(interrupted))
+            return 4
+        except Exception as defect:
+            journal.trace()
+            journal.say(f"Unexpected {type(defect).__name__}: this is a defect. The trace is in {journal.prefix}train.log.")
+            journal.flush()
+            return 1
+        finally:
+            journal.close()
+    return 0
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

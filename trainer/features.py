@@ -1,0 +1,137 @@
+"""Text -> features, exactly as `features.json` says, so that every reader of a model gets the same ones.
+
+The promise: the same text and the same `features.json` give the same n-grams on any machine.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import zlib
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+# Scripts that are written without spaces (Thai, Lao, Burmese, Khmer, Kana, Han): one character is one token there.
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+# Vowel signs and accents that Python does not count as part of a word, though the script's readers do.
+_MARKS = "\u0300-\u036f\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u0670\u0900-\u0963\u0966-\u0dff"
+_WORD = rf"[^\W{_UNSPACED}]+"
+
+STRIP_PATTERN = r"<[^>]{0,200}>"
+TOKEN_PATTERN = rf"{_WORD}(?:['’{_MARKS}]+{_WORD})*[{_MARKS}]*|[{_UNSPACED}]|[^\w\s]"
+
+# The count of n-grams in memory is kept below this: above it, those seen once are forgotten (about 0.7 GB).
+COUNTED_AT_MOST = 4_000_000
+
+Ids = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Featurizer:
+    """The rules of one model's `features.json`."""
+
+    strip_pattern: str
+    lowercase: bool
+    token_pattern: str
+    max_tokens: int
+    ngrams: tuple[int, ...]
+
+    @classmethod
+    def of_json(cls, rules: dict[str, Any]) -> Featurizer:
+        return cls(**{**rules, "ngrams": tuple(rules["ngrams"])})
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "strip_pattern": self.strip_pattern,
+            "lowercase": self.lowercase,
+            "token_pattern": self.token_pattern,
+            "max_tokens": self.max_tokens,
+            "ngrams": list(self.ngrams),
+        }
+
+    def tokens(self, text: str) -> list[str]:
+        text = unicodedata.normalize("NFC", re.sub(self.strip_pattern, " ", text))
+        found: list[str] = re.findall(self.token_pattern, text.lower() if self.lowercase else text)
+        return found[: self.max_tokens]
+
+    def grams(self, text: str) -> set[str]:
+        """The distinct n-grams of one text."""
+        tokens = self.tokens(text)
+        grams: set[str] = set()
+        for size in self.ngrams:
+            if size == 1:
+                grams.update(tokens)
+            else:
+                grams.update(map(" ".join, zip(*(tokens[start:] for start in range(size)), strict=False)))
+        return grams
+
+
+def count(texts: Iterable[str], featurizer: Featurizer, at_most: int = COUNTED_AT_MOST) -> Counter[str]:
+    """In how many texts each n-gram occurs. Beyond `at_most` n-grams the rarest are forgotten on the way."""
+    counts: Counter[str] = Counter()
+    forget_below = 2
+    for text in texts:
+        counts.update(featurizer.grams(text))
+        if len(counts) > at_most:
+            counts = Counter({gram: seen for gram, seen in counts.items() if seen >= forget_below})
+            forget_below = forget_below + 1 if len(counts) > at_most // 2 else 2
+    return counts
+
+
+def vocabulary(counts: Counter[str], min_count: int, at_most: int) -> list[str]:
+    """The n-grams to learn from: the commonest first. Ties are broken by a checksum: by letter, whole alphabets would lose."""
+    kept = [gram for gram, seen in counts.items() if seen >= min_count]
+    kept.sort(key=lambda gram: (-counts[gram], zlib.crc32(gram.encode()), gram))
+    return kept[:at_most]
+
+
+class Encoder:
+    """Text -> the ascending ids of its known features. Whoever reads a model needs nothing else for its input."""
+
+    def __init__(self, featurizer: Featurizer, features: list[str]) -> None:
+        self.featurizer = featurizer
+        self.size = len(features)
+        self._id: Callable[[str], int | None] = {gram: number for number, gram in enumerate(features)}.get
+
+    def ids(self, text: str) -> Ids:
+        known = [number for number in map(self._id, self.featurizer.grams(text)) if number is not None]
+        known.sort()
+        return np.array(known, dtype=np.int32)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Texts as features: the ids of all texts one after another, where each text begins (and the last ends), its class."""
+
+    ids: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int32]
+    classes: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+
+def encoded(texts: Iterable[str], classes: npt.NDArray[np.int64], encoder: Encoder, keep: npt.NDArray[np.bool_]) -> Encoded:
+    """The texts that `keep` names, as features."""
+    ids: array[int] = array("i")
+    offsets = [0]
+    for text, wanted in zip(texts, keep, strict=True):
+        if wanted:
+            ids.frombytes(encoder.ids(text).tobytes())
+            offsets.append(len(ids))
+    return Encoded(np.array(ids, dtype=np.int32), np.array(offsets, dtype=np.int32), classes[keep])
+
+
+def padded(rows: list[Ids], padding: int) -> npt.NDArray[np.int64]:
+    """The `ids` input of model.onnx: one row a text, filled on the right with `padding`, at least one column wide."""
+    width = max([1, *(len(ids) for ids in rows)])
+    filled = np.full((len(rows), width), padding, dtype=np.int64)
+    for number, ids in enumerate(rows):
+        filled[number, : len(ids)] = ids
+    return filled

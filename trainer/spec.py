@@ -1,0 +1,65 @@
+"""`runs/<run id>/spec.json` -> what the machine is to do, checked. A spec that cannot be obeyed is a Failed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from trainer.errors import Failed
+from trainer.store import S3Store
+
+
+@dataclass(frozen=True)
+class SnapshotObject:
+    key: str
+    version_id: str | None
+    etag: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Spec:
+    run_id: str
+    dataset: str
+    snapshot_digest: str
+    objects: tuple[SnapshotObject, ...]
+    text_column: str | None
+    label_column: str | None
+    champion: str | None
+    recipe: str
+    knobs: dict[str, Any]
+    seed: int
+    max_rejected_share: float
+    max_hours: float
+
+
+def read_spec(store: S3Store, run_id: str) -> Spec:
+    key = f"runs/{run_id}/spec.json"
+    try:
+        given = store.get_json(key)
+    except KeyError as missing:
+        raise Failed(f"{key} is not in the bucket; the control plane writes it before it asks for a machine.") from missing
+    except ValueError as broken:
+        raise Failed(f"{key} is not JSON.") from broken
+    try:
+        if given["contract"] != 1:
+            raise Failed(f"{key} is of contract {given['contract']}; this trainer knows contract 1.")
+        spec = Spec(
+            run_id=given["run_id"],
+            dataset=given["dataset"],
+            snapshot_digest=given["snapshot"]["digest"],
+            objects=tuple(SnapshotObject(**each) for each in given["snapshot"]["objects"]),
+            text_column=given["columns"]["text"],
+            label_column=given["columns"]["label"],
+            champion=given["champion"],
+            recipe=given["recipe"],
+            knobs=dict(given["knobs"]),
+            seed=int(given["seed"]),
+            max_rejected_share=float(given["limits"]["max_rejected_share"]),
+            max_hours=float(given["limits"]["max_hours"]),
+        )
+    except (KeyError, TypeError, ValueError) as fault:
+        raise Failed(f"{key} does not follow its contract ({type(fault).__name__}: {fault}).") from fault
+    if spec.run_id != run_id:
+        raise Failed(f"{key} is the spec of run {spec.run_id}, not of {run_id}.")
+    return spec
