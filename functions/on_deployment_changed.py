@@ -21,6 +21,10 @@ class DeploymentChange:
     deployment: str
     name: str
 
+    @property
+    def ended(self) -> str | None:
+        return None if self.name == "SERVICE_DEPLOYMENT_IN_PROGRESS" else self.deployment
+
 
 def parse(event: dict[str, Any]) -> DeploymentChange:
     return DeploymentChange(event["detail"]["deploymentId"], event["detail"]["eventName"])
@@ -29,4 +33,4 @@ def parse(event: dict[str, Any]) -> DeploymentChange:
 @logger.inject_lambda_context(correlation_id_path="id")
 def handler(event: dict[str, Any], context: object) -> None:
     change = parse(event)
-    logger.info("deployment changed", deployment=change.deployment, event=change.name, done=flow()())
+    logger.info("deployment changed", deployment=change.deployment, event=change.name, done=flow()(change.ended))

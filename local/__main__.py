@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local import inbox as mail
 from local.cloud import STATE, Cloud, CloudFault, default_port
 from local.deploy import Deployed, DeployFault
+from local.images import PushRefused
 
 Command = Callable[[Cloud, argparse.Namespace], int]
 
@@ -110,17 +111,8 @@ def status(cloud: Cloud, given: argparse.Namespace) -> int:
 
 def push(cloud: Cloud, given: argparse.Namespace) -> int:
     must_run(cloud)
-    from local import images
-
-    repositories = cloud.client("ecr").describe_repositories()["repositories"]
-    if not repositories:
-        raise CloudFault("The stack has no image repository yet. Run: make up")
-    name = repositories[0]["repositoryName"]
-    version = {"image_version": given.image_version} if given.image_version else {}
-    for key, value in cloud.aws.environment.items():
-        os.environ[key] = value
-    digest = images.push(Path(__file__).resolve().parent.parent / "inference_image", name, given.tag, **version)
-    cloud.say(f"pushed {name}:{given.tag} as {digest}")
+    digest = cloud.push(given.tag, given.image_version)
+    cloud.say(f"pushed {given.tag} as {digest}")
     return 0
 
 
@@ -192,7 +184,7 @@ def main() -> int:
         cloud = Cloud(state=given.state, port=default_port(), say=teller())
         does: Command = given.does
         return does(cloud, given)
-    except (CloudFault, DeployFault) as fault:
+    except (CloudFault, DeployFault, PushRefused) as fault:
         print(fault, file=sys.stderr)
     except ClientError as fault:
         print(f"The local cloud refused: {fault.response['Error']['Message']}", file=sys.stderr)

@@ -5,6 +5,9 @@ Promise: nothing here can reach AWS. Endpoint, region and key are always given, 
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -35,11 +38,25 @@ class Aws:
         if service not in self._clients:
             options: dict[str, Any] = {
                 "endpoint_url": self.endpoint,
-                "config": Config(connect_timeout=3, read_timeout=60, retries={"total_max_attempts": 2}),
+                "config": Config(connect_timeout=3, read_timeout=60, retries={"total_max_attempts": 2}, proxies={}),
             }
             make: Any = self._session.client
             self._clients[service] = make(service, **options)
         return self._clients[service]
+
+    @contextmanager
+    def ambient(self) -> Iterator[None]:
+        """For code that takes its settings from the environment: ours within, the old ones after."""
+        before = {name: os.environ.get(name) for name in self.environment}
+        os.environ.update(self.environment)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
     @property
     def environment(self) -> dict[str, str]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from local import deploy as deploying
+from local import docker_push, images
 from local.aws import Aws
 from local.processes import NotInTime, belonging_to, last_line, leashed, port_open, started_at, wait_until
 
@@ -238,6 +239,17 @@ class Cloud:
     def alarm(self, name: str, state: str, reason: str = "Set by hand in the local cloud.") -> None:
         """Set an alarm's state by the public API; its actions and its event follow."""
         self.client("cloudwatch").set_alarm_state(AlarmName=name, StateValue=state, StateReason=reason)
+
+    def push(self, tag: str, image_version: str | None = None, folder: Path = ROOT / "inference_image") -> str:
+        """Build the inference image and push it to the stack's repository; returns the digest."""
+        repository = self.outputs().get("RepositoryName")
+        if repository is None:
+            raise CloudFault("The stack has no image repository yet. Run: make up")
+        version = image_version or (folder / "VERSION").read_text().strip()
+        if self.facts().get("engine") != "docker":
+            with self.aws.ambient():
+                return images.push(folder, repository, tag, image_version=version)
+        return docker_push.push(self.aws, folder, f"localhost:{self.port}", repository, tag, version)
 
     def environment(self) -> dict[str, str]:
         """For `eval "$(make -s env)"`: the cloud's address and keys, and every output of the stack by its name."""

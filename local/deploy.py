@@ -34,6 +34,8 @@ LEFT_OUT: Mapping[str, str] = {
     "the service to its minimum of tasks.",
     "AWS::ApplicationAutoScaling::ScalingPolicy": "The emulator has no Application Auto Scaling. "
     "Nothing follows the load.",
+    "AWS::S3::BucketPolicy": "The local cloud speaks plain HTTP on loopback, and the stack's one bucket policy "
+    "denies whatever is not TLS.",
 }
 
 
@@ -246,7 +248,12 @@ def sam_deploy(aws: Aws, template: Path, built: Path, stack: str, work: Path, pa
 def clean_environment() -> dict[str, str]:
     """The user's environment less every AWS setting: a deploy into the local cloud can never reach an account."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return {**kept, "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    return {
+        **kept,
+        "NO_PROXY": "127.0.0.1,localhost",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
 
 
 def sam(arguments: list[str], work: Path, environment: Mapping[str, str]) -> None:

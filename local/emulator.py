@@ -8,6 +8,7 @@ for every other action. Added:
   whether they are Spot.
 - DescribeSpotPriceHistory answers from the local cloud's own table of prices (`local/prices.py`).
 - CloudFormation accepts alarms on metric math. They can be described and set; the emulator does not compute them.
+- IAM is checked on the resources that AWS checks (`local/permissions.py`).
 - PutParameter accepts public names (/aws/service/...), so that the deploy can put the machine images there.
 """
 
@@ -21,6 +22,7 @@ from datetime import UTC, datetime
 from typing import Any
 from xml.sax.saxutils import escape
 
+from local.permissions import as_aws_acts, as_aws_names, with_keys
 from local.prices import PRODUCT, spot_prices
 
 Parameters = Mapping[str, Any]
@@ -178,6 +180,7 @@ def with_public_parameters(reserved: Callable[[str], Any]) -> Callable[[str], An
 
 def complete() -> None:
     """Put everything that is missing into the emulator's own tables."""
+    from ministack.core import iam_actions
     from ministack.core.responses import get_account_id, get_region
     from ministack.services import ec2, ssm
     from ministack.services.cloudformation import provisioners
@@ -190,6 +193,11 @@ def complete() -> None:
     actions["DescribeSpotPriceHistory"] = price_history(get_region, ec2._xml, lambda: datetime.now(UTC))
     ec2._instance_xml = with_lifecycle(ec2._instance_xml)
     provisioners._cw_metric_alarm_record = with_metric_math(provisioners._cw_metric_alarm_record)
+    iam_actions.extract_iam_action = as_aws_acts(iam_actions.extract_iam_action)
+    iam_actions.extract_resource_arn = as_aws_names(iam_actions.extract_resource_arn)
+    iam_actions.request_tag_context = with_keys(
+        iam_actions.request_tag_context, lambda: (get_region(), get_account_id())
+    )
     ssm._reserved_name_error = with_public_parameters(ssm._reserved_name_error)
 
 

@@ -33,6 +33,7 @@ ENGINE_SOCKET = "/var/run/docker.sock"
 PLACEHOLDER_IMAGES = ("public.ecr.aws/docker/library/python:3.12-slim",)
 PASSED_ON = ("TIDEGATE_NOTICE_SECONDS", "TIDEGATE_MINUTE_SECONDS", "LOG_LEVEL")
 POLL_SECONDS = 0.25
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy between us and ourselves
 
 
 class Ended(Exception):
@@ -170,7 +171,7 @@ def emulator_settings(port: int, region: str, state: Path) -> dict[str, str]:
 
 def answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as response:
+        with DIRECT.open(url, timeout=2) as response:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError, http.client.HTTPException):
         return False

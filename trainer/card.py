@@ -11,14 +11,16 @@ from trainer.dataset import Dataset
 from trainer.spec import Spec
 
 _SPLITS = {
-    "text": "by a hash of each row's normalised text: 80 % train, 10 % validation, 10 % test. A text keeps its side when the "
-    "dataset grows.",
-    "class": "class by class, because so few rows would leave validation or test without two classes. Rows may change sides "
-    "when the dataset grows, so a comparison with an earlier model is not on rows that both never saw.",
+    "text": "by a hash of each row's normalised text: 80 % train, 10 % validation, 10 % test. A text keeps its side "
+    "when the dataset grows.",
+    "class": "class by class, because so few rows would leave validation or test without two classes. Rows may change "
+    "sides when the dataset grows, so a comparison with an earlier model is not on rows that both never saw.",
 }
 
 
-def top_words(weights: dict[str, torch.Tensor], features: list[str], seen: torch.Tensor, count: int = 10) -> list[list[str]]:
+def top_words(
+    weights: dict[str, torch.Tensor], features: list[str], seen: torch.Tensor, count: int = 10
+) -> list[list[str]]:
     """For each class the features that push towards it the most, over all training texts."""
     weight = weights["weight"]
     force = (weight - weight.mean(1, keepdim=True)) * seen.sqrt()[:, None]
@@ -71,19 +73,27 @@ def write(
     ]
     if comparison:
         lines += [
-            f"Of the {metrics['rows']:,} test rows both had {comparison['both_right']:,} right and {comparison['both_wrong']:,} wrong; "
-            f"only this model {comparison['only_challenger_right']:,}, only the champion {comparison['only_champion_right']:,}.",
+            f"Of the {metrics['rows']:,} test rows both had {comparison['both_right']:,} right "
+            f"and {comparison['both_wrong']:,} wrong; only this model had {comparison['only_challenger_right']:,} right, "
+            f"only the champion {comparison['only_champion_right']:,}.",
             "",
         ]
     shares = np.bincount(dataset.classes(0), minlength=len(dataset.labels)) / rows["train"]
-    lines += ["## Classes", "", "| class | share of train | recall on test | words that push towards it |", "|---|---|---|---|"]
+    lines += [
+        "## Classes",
+        "",
+        "| class | share of train | recall on test | words that push towards it |",
+        "|---|---|---|---|",
+    ]
     for number, label in enumerate(dataset.labels[:100]):
         recall = metrics["per_class_recall"][label]
         shown = "no test row" if recall is None else f"{recall:.3f}"
         lines.append(f"| {_cell(label)} | {shares[number]:.1%} | {shown} | {', '.join(map(_cell, words[number]))} |")
     if mistakes:
         lines += ["", "Commonest mistakes:", ""]
-        lines += [f"- {_cell(each['true'])} taken for {_cell(each['answered'])}: {each['rows']:,}" for each in mistakes[:5]]
+        lines += [
+            f"- {_cell(each['true'])} taken for {_cell(each['answered'])}: {each['rows']:,}" for each in mistakes[:5]
+        ]
     lines += [
         "",
         "## Limits",

@@ -27,7 +27,12 @@ class Checkpoints:
         torch.save(state, buffer)
         body = buffer.getvalue()
         folder = f"{self._prefix}{step:06d}/"
-        ready = {"step": step, "identity": self._identity, "sha256": hashlib.sha256(body).hexdigest(), "bytes": len(body)}
+        ready = {
+            "step": step,
+            "identity": self._identity,
+            "sha256": hashlib.sha256(body).hexdigest(),
+            "bytes": len(body),
+        }
         self._store.put(folder + "state.pt", body)
         self._store.put_json(folder + "READY.json", ready)
         self._prune(self._folders()[:-KEPT])

@@ -66,7 +66,9 @@ class Dataset:
     def rows_by_part(self) -> dict[str, int]:
         return {name: len(classes) for name, classes in zip(split.PARTS, self._classes, strict=True)}
 
-    def divide(self, staged: Path, marks: list[bytes], label_ids: list[int], labels: list[str], refuse: _Refusals) -> None:
+    def divide(
+        self, staged: Path, marks: list[bytes], label_ids: list[int], labels: list[str], refuse: _Refusals
+    ) -> None:
         """Drop the classes that have a single row, split the rest, and write each part to its own file."""
         ids = np.array(label_ids, dtype=np.int32)
         counts = np.bincount(ids, minlength=len(labels))
@@ -88,7 +90,8 @@ class Dataset:
     def _check_trainable(self, usable: int) -> None:
         if len(self.labels) > MAX_CLASSES:
             raise Failed(
-                f"There are {len(self.labels):,} different labels; at most {MAX_CLASSES:,} can be trained. Is it the right column?"
+                f"There are {len(self.labels):,} different labels; at most {MAX_CLASSES:,} can be trained. "
+                "Is it the right column?"
             )
         if usable < MIN_ROWS:
             raise Failed(f"Only {usable} usable rows are left; at least {MIN_ROWS} are needed. Drop more data.")
@@ -169,8 +172,8 @@ def _gather(store: S3Store, spec: Spec, dataset: Dataset, refuse: _Refusals, jou
                 label_id = label_ids.setdefault(row.label, len(label_ids))
                 if len(label_ids) > MAX_LABELS_SEEN:
                     raise Failed(
-                        f"There are more than {MAX_LABELS_SEEN:,} different labels; at most {MAX_CLASSES:,} can be trained. "
-                        "Is it the right column?"
+                        f"There are more than {MAX_LABELS_SEEN:,} different labels; at most {MAX_CLASSES:,} can be "
+                        "trained. Is it the right column?"
                     )
                 first = known.setdefault(mark, label_id)
                 if first != label_id:

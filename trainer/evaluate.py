@@ -29,7 +29,7 @@ class Answers:
 
     @property
     def right(self) -> npt.NDArray[np.bool_]:
-        return self.answer == self.truth
+        return np.equal(self.answer, self.truth)
 
 
 def ask(model: Model, texts: Iterable[str], classes: npt.NDArray[np.int64], labels: Sequence[str]) -> Answers:
@@ -44,7 +44,9 @@ def ask(model: Model, texts: Iterable[str], classes: npt.NDArray[np.int64], labe
         column = columns[true]
         first = int(scores.argmax())
         second = float(np.partition(scores, -2)[-2])
-        rows.append((int(name_of[first]), float(scores[first]), 0.0 if column is None else float(scores[column]), second))
+        rows.append(
+            (int(name_of[first]), float(scores[first]), 0.0 if column is None else float(scores[column]), second)
+        )
     answer, confidence, chance, second_best = (np.array(each) for each in zip(*rows, strict=True))
     return Answers(names, classes, answer.astype(np.int64), confidence, chance, confidence - second_best)
 
@@ -75,7 +77,11 @@ def calibration(answers: Answers) -> list[tuple[float, float, float]]:
     """For each of 15 equal bins of confidence that has rows: share right, mean confidence, share of all rows."""
     bins = np.minimum((answers.confidence * BINS).astype(int), BINS - 1)
     return [
-        (float(answers.right[bins == each].mean()), float(answers.confidence[bins == each].mean()), float((bins == each).mean()))
+        (
+            float(answers.right[bins == each].mean()),
+            float(answers.confidence[bins == each].mean()),
+            float((bins == each).mean()),
+        )
         for each in np.unique(bins)
     ]
 
@@ -103,6 +109,7 @@ def confusion(answers: Answers, at_most: int = 25) -> dict[str, Any]:
         "labels": [answers.names[each] for each in shown],
         "counts": [[pairs[int(true), int(given)] for given in shown] for true in shown],
         "commonest_mistakes": [
-            {"true": answers.names[true], "answered": answers.names[given], "rows": count} for count, true, given in mistakes[:20]
+            {"true": answers.names[true], "answered": answers.names[given], "rows": count}
+            for count, true, given in mistakes[:20]
         ],
     }

@@ -18,7 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 # Scripts that are written without spaces (Thai, Lao, Burmese, Khmer, Kana, Han): one character is one token there.
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
 # Vowel signs and accents that Python does not count as part of a word, though the script's readers do.
 _MARKS = "\u0300-\u036f\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u0670\u0900-\u0963\u0966-\u0dff"
 _WORD = rf"[^\W{_UNSPACED}]+"
@@ -85,10 +87,16 @@ def count(texts: Iterable[str], featurizer: Featurizer, at_most: int = COUNTED_A
 
 
 def vocabulary(counts: Counter[str], min_count: int, at_most: int) -> list[str]:
-    """The n-grams to learn from: the commonest first. Ties are broken by a checksum: by letter, whole alphabets would lose."""
+    """The n-grams to learn from: the commonest first. Ties: by a checksum, for by letter whole alphabets would lose."""
     kept = [gram for gram, seen in counts.items() if seen >= min_count]
-    kept.sort(key=lambda gram: (-counts[gram], zlib.crc32(gram.encode()), gram))
-    return kept[:at_most]
+    if len(kept) > at_most:
+        cut = int(np.partition([counts[gram] for gram in kept], -at_most)[-at_most])
+        tied = sorted((zlib.crc32(gram.encode()), gram) for gram in kept if counts[gram] == cut)
+        kept = [gram for gram in kept if counts[gram] > cut]
+        kept += [gram for _, gram in tied[: at_most - len(kept)]]
+    kept.sort()
+    kept.sort(key=counts.__getitem__, reverse=True)
+    return kept
 
 
 class Encoder:
@@ -107,7 +115,7 @@ class Encoder:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Texts as features: the ids of all texts one after another, where each text begins (and the last ends), its class."""
+    """Texts as features: the ids of all texts in a row, where each text begins (and the last ends), its class."""
 
     ids: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int32]
@@ -117,7 +125,9 @@ class Encoded:
         return len(self.classes)
 
 
-def encoded(texts: Iterable[str], classes: npt.NDArray[np.int64], encoder: Encoder, keep: npt.NDArray[np.bool_]) -> Encoded:
+def encoded(
+    texts: Iterable[str], classes: npt.NDArray[np.int64], encoder: Encoder, keep: npt.NDArray[np.bool_]
+) -> Encoded:
     """The texts that `keep` names, as features."""
     ids: array[int] = array("i")
     offsets = [0]

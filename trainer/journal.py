@@ -22,13 +22,22 @@ log = logging.getLogger("trainer")
 
 class Journal:
     def __init__(
-        self, store: S3Store, run_id: str, attempt: int, folder: Path, clock: Callable[[], float], now: Callable[[], datetime]
+        self,
+        store: S3Store,
+        run_id: str,
+        attempt: int,
+        folder: Path,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
     ) -> None:
         self._store, self._clock, self._now = store, clock, now
         self._same = {"contract": 1, "run_id": run_id, "attempt": attempt}
         self.prefix = f"logs/{run_id}/{attempt}/"
         self._path = folder / "train.log"
-        self._handlers: list[logging.Handler] = [logging.FileHandler(self._path, encoding="utf-8"), logging.StreamHandler(sys.stdout)]
+        self._handlers: list[logging.Handler] = [
+            logging.FileHandler(self._path, encoding="utf-8"),
+            logging.StreamHandler(sys.stdout),
+        ]
         for handler in self._handlers:
             handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
             log.addHandler(handler)
@@ -51,7 +60,9 @@ class Journal:
         spent = max(self._clock() - self._phase_began, 1e-9)
         eta = spent * (1 - share_done) / share_done if share_done else None
         line = f"{self._phase}: {done:,}{f' of {self._total:,}' if self._total else ''} {self._unit}, {done / spent:,.1f}/s"
-        log.info("%s%s%s", line, f", about {eta:.0f} s left" if eta is not None else "", f", {remark}" if remark else "")
+        log.info(
+            "%s%s%s", line, f", about {eta:.0f} s left" if eta is not None else "", f", {remark}" if remark else ""
+        )
         self._put_progress(done, eta)
 
     def say(self, line: str) -> None:
@@ -65,7 +76,9 @@ class Journal:
     def outcome(self, outcome: Literal["trained", "failed", "interrupted"], reason: str) -> None:
         log.info("%s: %s", outcome, reason)
         self.flush()
-        self._store.put_json(self.prefix + "outcome.json", {**self._same, "outcome": outcome, "reason": reason, "at": self._at()})
+        self._store.put_json(
+            self.prefix + "outcome.json", {**self._same, "outcome": outcome, "reason": reason, "at": self._at()}
+        )
 
     def flush(self) -> None:
         self._store.upload(self.prefix + "train.log", self._path)

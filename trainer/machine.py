@@ -47,7 +47,9 @@ class Watch:
     def check_time(self) -> None:
         """Raises Failed when the run's time is used up."""
         if self._max_hours is not None and self.seconds > self._max_hours * 3600:
-            raise Failed(f"The attempt took longer than the limit of {self._max_hours:g} hours: raise it, or train on less data.")
+            raise Failed(
+                f"The attempt took longer than the limit of {self._max_hours:g} hours: raise it, or train on less data."
+            )
 
 
 def watch_sigterm(watch: Watch) -> None:

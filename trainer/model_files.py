@@ -30,7 +30,10 @@ class Model:
     def __init__(self, folder: Path, threads: int = 2) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        self._session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(
+            str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+        )
         features = (folder / "vocabulary.txt").read_bytes().decode().removesuffix("\n").split("\n")
         rules = Featurizer.of_json(json.loads((folder / "features.json").read_text(encoding="utf-8")))
         self._encoder = Encoder(rules, features)
@@ -64,7 +67,9 @@ def fetch(store: S3Store, run_id: str, folder: Path) -> Model:
         for name in NEEDED:
             store.download(f"models/{run_id}/{name}", folder / name)
             if hashlib.sha256((folder / name).read_bytes()).hexdigest() != listed[name]["sha256"]:
-                raise Failed(f"The champion {run_id} is damaged: {name} is not the file of its manifest. Promote another model.")
+                raise Failed(
+                    f"The champion {run_id} is damaged: {name} is not the file of its manifest. Promote another model."
+                )
     except KeyError as missing:
         raise Failed(f"The champion {run_id} is incomplete: {missing} is missing. Promote another model.") from missing
     return Model(folder)

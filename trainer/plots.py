@@ -19,7 +19,9 @@ _BLUE, _ORANGE, _GREY = "#2463a6", "#d9730d", "#8a8a8a"
 _LONGEST_NAME = 18
 
 
-def draw(folder: Path, fit: Fit, confusion: dict[str, Any], bins: list[tuple[float, float, float]], error: float) -> list[Path]:
+def draw(
+    folder: Path, fit: Fit, confusion: dict[str, Any], bins: list[tuple[float, float, float]], error: float
+) -> list[Path]:
     """loss.png, confusion.png and calibration.png, in this order."""
     folder.mkdir()
     pictures = {"loss": _loss(fit), "confusion": _confusion(confusion), "calibration": _calibration(bins, error)}
@@ -33,11 +35,11 @@ def write_events(folder: Path, fit: Fit) -> list[Path]:
     """The same losses for TensorBoard."""
     with SummaryWriter(str(folder)) as writer:
         for step, (strength, loss) in enumerate(fit.losses):
-            writer.add_scalar("loss/train", loss, step)  # type: ignore[no-untyped-call]
-            writer.add_scalar("l2", strength, step)  # type: ignore[no-untyped-call]
+            writer.add_scalar("loss/train", loss, step)
+            writer.add_scalar("l2", strength, step)
         for step, (_, loss, temperature) in enumerate(fit.tried):
-            writer.add_scalar("loss/validation", loss, step)  # type: ignore[no-untyped-call]
-            writer.add_scalar("temperature", temperature, step)  # type: ignore[no-untyped-call]
+            writer.add_scalar("loss/validation", loss, step)
+            writer.add_scalar("temperature", temperature, step)
     return sorted(folder.iterdir())
 
 
@@ -54,7 +56,10 @@ def _loss(fit: Fit) -> Figure:
     strengths = [strength for strength, _ in fit.losses]
     steps = np.arange(1, len(strengths) + 1)
     axes.plot(steps, [loss for _, loss in fit.losses], color=_BLUE, marker=".", label="training (with penalty)")
-    ends = [max(step for step, each in zip(steps, strengths, strict=True) if each == strength) for strength, _, _ in fit.tried]
+    ends = [
+        max(step for step, each in zip(steps, strengths, strict=True) if each == strength)
+        for strength, _, _ in fit.tried
+    ]
     axes.plot(ends, [loss for _, loss, _ in fit.tried], color=_ORANGE, marker="o", label="validation")
     best = min(range(len(ends)), key=lambda each: fit.tried[each][1])
     axes.annotate(
@@ -91,7 +96,9 @@ def _confusion(confusion: dict[str, Any]) -> Figure:
             if counts[true, given]:
                 colour = "white" if shares[true, given] > 0.55 else "black"
                 fits = 8 if size > 8 else 11
-                axes.text(given, true, f"{int(counts[true, given]):,}", ha="center", va="center", color=colour, fontsize=fits)
+                axes.text(
+                    given, true, f"{int(counts[true, given]):,}", ha="center", va="center", color=colour, fontsize=fits
+                )
     return figure
 
 
@@ -101,7 +108,9 @@ def _calibration(bins: list[tuple[float, float, float]], error: float) -> Figure
     right, sure, weight = (np.array(each) for each in zip(*bins, strict=True))
     axes.plot(sure, right, color=_BLUE, linewidth=1)
     axes.scatter(sure, right, s=25 + 900 * weight, color=_BLUE, alpha=0.6, label="this model (area: share of rows)")
-    axes.set(xlabel="mean confidence of the answers", ylabel="share of them that is right", xlim=(0, 1.03), ylim=(0, 1.05))
+    axes.set(
+        xlabel="mean confidence of the answers", ylabel="share of them that is right", xlim=(0, 1.03), ylim=(0, 1.05)
+    )
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     legend = axes.legend(frameon=False, loc="upper left")

@@ -2,8 +2,8 @@
 
 A text is the set of its n-grams, each weighted by its rarity (idf) and by how much more often it stands in one class
 than in the others (log-count ratio), the text's length normalised away. A softmax regression over these is trained
-with full-batch L-BFGS, once per L2 strength from strong to weak, each starting from the last; the strength with the best
-validation loss wins, and a temperature fitted on validation makes its probabilities honest.
+with full-batch L-BFGS, once per L2 strength from strong to weak, each starting from the last; the strength with the
+best validation loss wins, and a temperature fitted on validation makes its probabilities honest.
 
 Known downside: word order beyond the n-gram is not seen. Every sum is made in an order that does not depend on the
 number of threads, and `threads` is fixed for those that are left to the libraries, so that the same rows give
@@ -37,7 +37,15 @@ class Knobs:
     max_features: int = 300_000  # the commonest ones are kept
     max_tokens: int = 4_000  # of a longer text only the beginning is read
     smoothing: float = 1.0  # added to each count before the log-count ratio
-    l2: tuple[float, ...] = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)  # strengths to try, strong to weak, shared out over the rows
+    l2: tuple[float, ...] = (
+        3.0,
+        1.0,
+        0.3,
+        0.1,
+        0.03,
+        0.01,
+        0.003,
+    )  # strengths to try, strong to weak, shared out over the rows
     passes: int = 40  # at most, for each strength
     steps_per_pass: int = 5  # L-BFGS steps between two possible checkpoints
     history: int = 6  # steps that L-BFGS remembers
@@ -51,8 +59,12 @@ class Knobs:
         """The defaults, with what the spec gives. Raises Failed for an unknown knob or a senseless value."""
         defaults = asdict(cls())
         if unknown := sorted(set(given) - set(defaults)):
-            raise Failed(f"Unknown knob {', '.join(map(repr, unknown))}; recipe 'linear' knows {', '.join(sorted(defaults))}.")
-        return cls(**{field.name: _checked(field.name, given.get(field.name, defaults[field.name])) for field in fields(cls)})
+            raise Failed(
+                f"Unknown knob {', '.join(map(repr, unknown))}; recipe 'linear' knows {', '.join(sorted(defaults))}."
+            )
+        return cls(
+            **{field.name: _checked(field.name, given.get(field.name, defaults[field.name])) for field in fields(cls)}
+        )
 
 
 _AT_LEAST = {"smoothing": 1e-6, "tolerance": 0.0, "save_every_s": 0.0}
@@ -121,8 +133,10 @@ class Fit:
         self._best = self._parameters.detach().clone()
 
     @property
-    def passes_at_most(self) -> int:
-        return len(self._knobs.l2) * self._knobs.passes
+    def share_done(self) -> float:
+        """A guess, for people who wait: passes of this strength against those that the earlier ones took."""
+        usual = self.passes / self._at if self._at else 10
+        return (self._at + min(0.9, self._pass / usual)) / len(self._knobs.l2)
 
     @property
     def finished(self) -> bool:
@@ -218,7 +232,9 @@ class Fit:
         features, classes = self._shape
         table = self._parameters.view(features + 1, classes)
         effective = table[:features] * self._scale
-        scores = [_sum_of(effective, block.ids, block.offsets) * block.shrink + table[features] for block in self._validation]
+        scores = [
+            _sum_of(effective, block.ids, block.offsets) * block.shrink + table[features] for block in self._validation
+        ]
         return torch.cat(scores), torch.cat([block.classes for block in self._validation])
 
     def _log_count_ratio(self, seen: torch.Tensor) -> torch.Tensor:

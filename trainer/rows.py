@@ -57,7 +57,9 @@ class _Record:
     raw: str
 
 
-def read_rows(stream: BinaryIO, name: str, text_column: str | None, label_column: str | None) -> Iterator[Row | Rejected]:
+def read_rows(
+    stream: BinaryIO, name: str, text_column: str | None, label_column: str | None
+) -> Iterator[Row | Rejected]:
     """Every row of one file, accepted or refused. Raises Failed when the file has no usable header."""
     records = _records(stream)
     header = next(records, None)

@@ -23,7 +23,9 @@ class Settings:
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Settings:
         faults = [
-            f"{name} is not set" for name in ("TIDEGATE_BUCKET", "TIDEGATE_RUN", "TIDEGATE_ATTEMPT") if not environ.get(name)
+            f"{name} is not set"
+            for name in ("TIDEGATE_BUCKET", "TIDEGATE_RUN", "TIDEGATE_ATTEMPT")
+            if not environ.get(name)
         ]
         attempt = environ.get("TIDEGATE_ATTEMPT", "")
         if attempt and not (attempt.isascii() and attempt.isdigit() and int(attempt) >= 1):

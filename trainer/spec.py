@@ -38,7 +38,9 @@ def read_spec(store: S3Store, run_id: str) -> Spec:
     try:
         given = store.get_json(key)
     except KeyError as missing:
-        raise Failed(f"{key} is not in the bucket; the control plane writes it before it asks for a machine.") from missing
+        raise Failed(
+            f"{key} is not in the bucket; the control plane writes it before it asks for a machine."
+        ) from missing
     except ValueError as broken:
         raise Failed(f"{key} is not JSON.") from broken
     try:

@@ -1,8 +1,8 @@
 """Which rows train, which validate, which test: decided by a row's text alone.
 
 The same text is always on the same side, in any file, in any later snapshot of the dataset; so the test rows are never
-learnt from, and two models of one dataset can be compared on the same rows. Where a small dataset would leave validation
-or test without two classes, `by_class` divides it instead; then a row's side may move when the dataset grows, and the
+learnt from, and two models of one dataset can be compared on the same rows. Where a small dataset would leave
+validation or test without two classes, `by_class` divides it instead; then a row's side may move when the dataset grows, and the
 model card says so.
 """
 

@@ -20,7 +20,6 @@ from trainer.errors import Failed
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import GetObjectRequestTypeDef
 
 PART_BYTES = 8 * 1024 * 1024
 READ_TRIES = 5
@@ -92,7 +91,7 @@ class _ExactObject(io.RawIOBase):
 
     def __init__(self, s3: S3Client, bucket: str, key: str, version_id: str | None, etag: str, size: int) -> None:
         self._s3, self._etag, self._size, self._at = s3, etag.strip('"'), size, 0
-        self._object: GetObjectRequestTypeDef = {"Bucket": bucket, "Key": key}
+        self._object: dict[str, str] = {"Bucket": bucket, "Key": key}
         if version_id is not None:
             self._object["VersionId"] = version_id
         self._part = memoryview(b"")
@@ -118,7 +117,7 @@ class _ExactObject(io.RawIOBase):
         last = min(self._at + PART_BYTES, self._size) - 1
         for tries_left in reversed(range(READ_TRIES)):
             try:
-                answer = self._s3.get_object(**self._object, Range=f"bytes={self._at}-{last}")
+                answer = self._s3.get_object(**{**self._object, "Range": f"bytes={self._at}-{last}"})  # type: ignore[arg-type]
                 size = int(answer.get("ContentRange", f"/{answer['ContentLength']}").rpartition("/")[2])
                 if answer["ETag"].strip('"') != self._etag or size != self._size:
                     raise Failed(f"{self._name} is not the one of the snapshot: its etag or its size has changed.")

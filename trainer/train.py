@@ -43,7 +43,9 @@ GOLDEN_TEXT = 5_000  # characters
 CLEAR_MARGIN = 1e-3  # a golden row must not hang on a rounding error
 
 
-def train(settings: Settings, store: S3Store, journal: Journal, watch: Watch, folder: Path, now: Callable[[], datetime]) -> None:
+def train(
+    settings: Settings, store: S3Store, journal: Journal, watch: Watch, folder: Path, now: Callable[[], datetime]
+) -> None:
     """Publish the run's model. Raises Failed or Interrupted with one sentence."""
     manifest_key = f"models/{settings.run_id}/manifest.json"
     if store.exists(manifest_key):
@@ -58,12 +60,15 @@ def train(settings: Settings, store: S3Store, journal: Journal, watch: Watch, fo
 
     journal.phase("reading", "rows")
     dataset = gather(store, spec, folder, journal, watch)
+    shown = ", ".join(f"{rows:,} {part}" for part, rows in dataset.rows_by_part().items())
     journal.say(
         f"read: {dataset.accepted:,} rows accepted, {dataset.rejected:,} refused, {dataset.duplicates:,} duplicates; "
-        f"{', '.join(f'{rows:,} {part}' for part, rows in dataset.rows_by_part().items())} (split by {dataset.split_by})"
+        f"{shown} (split by {dataset.split_by})"
     )
     task = featurize(dataset, knobs, spec.seed, journal, watch)
-    journal.say(f"features: {len(task.features):,} n-grams, {len(task.train.ids):,} in {len(task.train):,} training texts")
+    journal.say(
+        f"features: {len(task.features):,} n-grams, {len(task.train.ids):,} in {len(task.train):,} training texts"
+    )
     fit = run_fit(store, settings, spec, knobs, task, len(dataset.labels), journal, watch)
     weights = fit.weights()
 
@@ -106,7 +111,9 @@ def train(settings: Settings, store: S3Store, journal: Journal, watch: Watch, fo
 
     journal.phase("publishing", "files")
     mistaken = confusion(answers)
-    pictures = plots.draw(folder / "plots", fit, mistaken, calibration(answers), manifest["metrics"]["calibration_error"])
+    pictures = plots.draw(
+        folder / "plots", fit, mistaken, calibration(answers), manifest["metrics"]["calibration_error"]
+    )
     for picture in pictures:
         store.upload(f"{journal.prefix}plots/{picture.name}", picture)
     for events in plots.write_events(folder / "tensorboard", fit):
@@ -141,7 +148,8 @@ def train(settings: Settings, store: S3Store, journal: Journal, watch: Watch, fo
 def told(manifest: dict[str, Any]) -> str:
     """The result as one sentence."""
     ours, versus = manifest["metrics"], manifest["comparison"]
-    sentence = f"Accuracy {ours['accuracy']:.4f} on {ours['rows']:,} test rows (the commonest class alone: {ours['majority_share']:.4f})"
+    alone = f"the commonest class alone: {ours['majority_share']:.4f}"
+    sentence = f"Accuracy {ours['accuracy']:.4f} on {ours['rows']:,} test rows ({alone})"
     if versus:
         sentence += f"; the champion {versus['champion']} has {versus['metrics']['accuracy']:.4f} on the same rows"
     return sentence + "."
@@ -173,7 +181,9 @@ def featurize(dataset: Dataset, knobs: Knobs, seed: int, journal: Journal, watch
     counts = count(watched(dataset.texts(TRAIN)), featurizer)
     features = vocabulary(counts, knobs.min_count, min(knobs.max_features, WEIGHTS_AT_MOST // len(dataset.labels)))
     if not features:
-        raise Failed(f"No word stands in {knobs.min_count} training texts: there is nothing to learn from. Lower 'min_count'.")
+        raise Failed(
+            f"No word stands in {knobs.min_count} training texts: there is nothing to learn from. Lower 'min_count'."
+        )
     cells = sum(counts[feature] for feature in features)
     del counts
     keep = np.random.default_rng(seed).random(rows["train"]) < knobs.max_cells / cells
@@ -203,7 +213,14 @@ def _watched(journal: Journal, watch: Watch, total: int) -> Callable[[Iterable[s
 
 
 def run_fit(
-    store: S3Store, settings: Settings, spec: Spec, knobs: Knobs, task: Task, classes: int, journal: Journal, watch: Watch
+    store: S3Store,
+    settings: Settings,
+    spec: Spec,
+    knobs: Knobs,
+    task: Task,
+    classes: int,
+    journal: Journal,
+    watch: Watch,
 ) -> Fit:
     """Pass by pass to the end, or to the machine's end. Raises Interrupted once the checkpoint is complete."""
     fit = Fit(task.train, task.validation, len(task.features), classes, knobs)
@@ -211,7 +228,7 @@ def run_fit(
     if saved := checkpoints.latest():
         fit.load_state_dict(saved[1])
         journal.say(f"resumed from the checkpoint of step {saved[0]}")
-    journal.phase("training", "steps", fit.passes_at_most)
+    journal.phase("training", "steps")
     saved_at = watch.seconds
     while not fit.finished:
         if watch.notice:
@@ -223,14 +240,25 @@ def run_fit(
             saved_at = watch.seconds
         fit.advance()
         strength, loss = fit.losses[-1]
-        journal.step(fit.passes, fit.passes / fit.passes_at_most, f"L2 {strength:g}, loss {loss:.4f}")
-    journal.say(f"fitted in {fit.passes} steps; " + "; ".join(f"L2 {l2:g} validation loss {loss:.4f}" for l2, loss, _ in fit.tried))
+        journal.step(fit.passes, fit.share_done, f"L2 {strength:g}, loss {loss:.4f}")
+    journal.say(
+        f"fitted in {fit.passes} steps; "
+        + "; ".join(f"L2 {l2:g} validation loss {loss:.4f}" for l2, loss, _ in fit.tried)
+    )
     return fit
 
 
 def identity(settings: Settings, spec: Spec, knobs: Knobs, features: list[str]) -> str:
     """Everything that decides the weights: a checkpoint goes on only where all of it is the same."""
-    parts = [spec.snapshot_digest, spec.dataset, spec.recipe, asdict(knobs), spec.seed, VERSION, settings.trainer_version]
+    parts = [
+        spec.snapshot_digest,
+        spec.dataset,
+        spec.recipe,
+        asdict(knobs),
+        spec.seed,
+        VERSION,
+        settings.trainer_version,
+    ]
     parts += [torch.__version__, hashlib.sha256("\n".join(features).encode()).hexdigest()]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -267,7 +295,9 @@ def publish_rows(store: S3Store, spec: Spec, dataset: Dataset, task: Task, folde
         "characters": _quantiles(np.array([len(text) for text in dataset.texts(TRAIN)])),
         "known_features": _quantiles(np.diff(task.train.offsets)),
         "vocabulary": len(task.features),
-        "top_tokens": [{"token": task.features[each], "share": float(task.seen[each]) / len(task.train)} for each in words],
+        "top_tokens": [
+            {"token": task.features[each], "share": float(task.seen[each]) / len(task.train)} for each in words
+        ],
     }
     export.write_json(folder / "profile.json", profile)
     store.upload(f"processed/{spec.run_id}/profile.json", folder / "profile.json")

@@ -1,4 +1,4 @@
-"""Environment variables, read once and typed: the only module that knows their names. Each function gets just its own."""
+"""Environment variables, read once and typed: the only module that knows them. Each function gets just its own."""
 
 from __future__ import annotations
 

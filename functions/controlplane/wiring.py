@@ -112,13 +112,13 @@ def on_image_pushed(environ: Environ = os.environ) -> Callable[[Push], list[str]
     return push
 
 
-def on_deployment_changed(environ: Environ = os.environ) -> Callable[[], list[str]]:
-    """The event is a hint; what ECS says now is what counts."""
+def on_deployment_changed(environ: Environ = os.environ) -> Callable[[str | None], list[str]]:
+    """The event (the deployment that ended, if one did) is a hint; what ECS says now is what counts."""
     s = settings.OnDeploymentChanged.load(environ)
     releasing, tell = _releasing(s, _service(s)), _telling(s)
 
-    def settle() -> list[str]:
-        done = releasing.settle()
+    def settle(ended: str | None) -> list[str]:
+        done = releasing.settle(ended)
         tell()
         return done
 

@@ -22,7 +22,6 @@ from local.engine.containers import Container, Containers, NameTaken, StartFaile
 from local.engine.environment import architecture, pairs
 from local.engine.images import Image, Images, NoSuchImage, parse
 from local.engine.registry import OCI_MANIFEST
-from local.engine.tasks import NoSuchTask
 
 API_VERSION = "1.44"
 LOG_POLL = 0.1
@@ -56,7 +55,6 @@ def app(containers: Containers, images: Images) -> Starlette:
             NoSuchImage: answer(404),
             NameTaken: answer(409),
             StartFailed: answer(500),
-            NoSuchTask: answer(500),
         }
     )
     server.mount("/v{version}", Router(routes))

@@ -24,11 +24,13 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Protocol
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from local.engine import health
 from local.engine.credentials import Credentials
 from local.engine.environment import Cloud, Place, environment, in_image, pairs
-from local.engine.images import Image, Images
-from local.engine.tasks import Task
+from local.engine.images import Image, Images, NoSuchImage
+from local.engine.tasks import NoSuchTask, Task
 from local.leash import PARENT_DIED
 from local.processes import LEASH, last_line
 
@@ -150,10 +152,10 @@ class Containers:
     async def start(self, container: Container) -> None:
         try:
             await self._start(container)
-        except StartFailed as fault:
+        except (StartFailed, NoSuchImage, NoSuchTask, ClientError, BotoCoreError, OSError) as fault:
             container.failure = str(fault)
             await self._end(container)
-            raise
+            raise StartFailed(container.failure) from fault
 
     async def stop(self, container: Container, seconds: float, drain: float | None = None) -> None:
         """SIGTERM after the drain, SIGKILL when it has not ended `seconds` later."""

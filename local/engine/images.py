@@ -115,7 +115,10 @@ class Images:
         """Lay the image's layers over each other in `folder`, removals included."""
         folder.mkdir(parents=True)
         for digest in image.layers:
-            content = verified(self._path(digest).read_bytes(), digest, "a stored layer")
+            try:
+                content = verified(self._path(digest).read_bytes(), digest, "a stored layer")
+            except RegistryError as fault:
+                raise NoSuchImage(str(fault)) from fault
             with tarfile.open(fileobj=io.BytesIO(content), mode="r:*") as layer:
                 lay(layer, folder)
 

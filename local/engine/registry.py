@@ -120,7 +120,7 @@ def digest_of(content: bytes) -> str:
 def verified(content: bytes, digest: str, what: str) -> bytes:
     found = digest_of(content)
     if found != digest:
-        raise RegistryError(f"Refused {what}: asked for {digest}, the registry sent {found}. Push the image again.")
+        raise RegistryError(f"Refused {what}: it should be {digest}, but is {found}. Push the image again.")
     return content
 
 

@@ -69,7 +69,7 @@ def main():
 
     signal.signal(signal.SIGTERM, drain)
     print("serving", VERSION, flush=True)
-    server.serve_forever()
+    server.serve_forever(poll_interval=0.01)
     server.server_close()
     print("drained", flush=True)
 '''

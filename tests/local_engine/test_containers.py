@@ -14,9 +14,10 @@ import docker
 import pytest
 from docker.errors import APIError, NotFound
 
+from local.images import push
 from local.processes import started_at, wait_until
-from tests.local_engine.conftest import PLACEHOLDER, Cloud, start_engine
-from tests.local_engine.helpers import CRASHES, LEAVES_A_CHILD, NEVER_HEALTHY
+from tests.local_engine.conftest import PLACEHOLDER, ROOT, Cloud, start_engine
+from tests.local_engine.helpers import CRASHES, LEAVES_A_CHILD, NEVER_HEALTHY, REGION, REGISTRY
 
 Pushed = Callable[..., str]
 
@@ -53,6 +54,23 @@ def test_a_started_container_answers_from_the_code_of_its_digest(engine: docker.
     one, two = run(engine, pushed("answers-1")), run(engine, pushed("answers-2"))
     assert (get(one, "/")["version"], get(two, "/")["version"]) == ("answers-1", "answers-2")
     assert address(one) != address(two)
+
+
+def test_the_inference_image_of_this_repository_starts(
+    engine: docker.DockerClient, cloud: Cloud, repository: str
+) -> None:
+    digest = push(
+        ROOT / "inference_image", repository, "real", image_version="9.9", endpoint=cloud.endpoint, region=REGION
+    )
+    container = run(engine, f"{REGISTRY}/{repository}@{digest}")
+    assert "9.9" in json.dumps(get(container, "/version"))
+
+
+def test_a_task_that_ecs_does_not_know_is_not_started(engine: docker.DockerClient) -> None:
+    label = {"of": "test", "com.amazonaws.ecs.task-arn": f"arn:aws:ecs:{REGION}:000000000000:task/default/unknown"}
+    with pytest.raises(APIError, match="500 Server Error"):
+        engine.containers.run(PLACEHOLDER, ["true"], detach=True, labels=label, name="unknown")
+    assert "unknown" in engine.containers.get("unknown").attrs["State"]["Error"]
 
 
 def test_a_container_sees_nothing_of_its_users_environment(engine: docker.DockerClient, pushed: Pushed) -> None:

@@ -67,10 +67,10 @@ class Service:
         )
         return str(answer["taskDefinition"]["taskDefinitionArn"])
 
-    def create(self, definition: str) -> None:
+    def create(self, definition: str, health_path: str = "/health") -> None:
         elb = self.client("elbv2")
         group = elb.create_target_group(
-            Name=self.name, Protocol="HTTP", Port=8080, TargetType="ip", HealthCheckPath="/health", VpcId="vpc-1"
+            Name=self.name, Protocol="HTTP", Port=8080, TargetType="ip", HealthCheckPath=health_path, VpcId="vpc-1"
         )["TargetGroups"][0]["TargetGroupArn"]
         balancer = elb.create_load_balancer(Name=self.name, Subnets=["subnet-1", "subnet-2"])["LoadBalancers"][0]
         elb.create_listener(
@@ -105,6 +105,13 @@ class Service:
     def failed(self, definition: str) -> bool:
         mine = [one for one in self.deployments() if one["taskDefinition"] == definition]
         return any(one["rolloutState"] == "FAILED" for one in mine)
+
+    def stopped(self, definition: str) -> list[str]:
+        """Why tasks of this definition stopped."""
+        ecs = self.client("ecs")
+        arns = ecs.list_tasks(cluster=self.name, desiredStatus="STOPPED")["taskArns"]
+        tasks = ecs.describe_tasks(cluster=self.name, tasks=arns)["tasks"] if arns else []
+        return [task["stoppedReason"] for task in tasks if task["taskDefinitionArn"] == definition]
 
     def connection(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(urllib.parse.urlsplit(self.cloud.endpoint).netloc, timeout=30)
@@ -211,13 +218,17 @@ def test_a_service_rolls_over_under_load_and_back_from_an_image_that_crashes(ser
 
     assert load.failures == []
     assert load.versions == {"roll-1", "roll-2"}
-    stopped = service.client("ecs").list_tasks(cluster=service.name, desiredStatus="STOPPED")["taskArns"]
-    reasons = [
-        task["stoppedReason"]
-        for task in service.client("ecs").describe_tasks(cluster=service.name, tasks=stopped)["tasks"]
-        if task["taskDefinitionArn"] == three
-    ]
+    reasons = service.stopped(three)
     assert reasons and all("the vocabulary is missing" in reason for reason in reasons)
+
+
+@pytest.mark.e2e
+def test_a_task_that_its_target_group_finds_unhealthy_never_runs(service: Service) -> None:
+    definition = service.register(PLACEHOLDER, ["python3", "-c", PLACEHOLDER_PROGRAM])
+    service.create(definition, health_path="/ready")
+    wait_until(lambda: service.stopped(definition) != [], 40, "The end of a task")
+    assert "failed ELB health checks: GET /ready on port 8080 answered 503" in service.stopped(definition)[0]
+    assert service.deployments()[0]["runningCount"] == 0
 
 
 @pytest.mark.e2e

@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import boto3
 import httpx
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from botocore.config import Config
 from inference.app import create_app
 from inference.emf import Metrics
 from inference.front import Life
@@ -26,6 +28,7 @@ from inference.model import Model, setup
 from inference.settings import Settings
 from inference.source import Folder
 from jsonschema import Draft202012Validator
+from mypy_boto3_s3 import S3Client
 
 from tests.serving.tiny_model import write_model
 
@@ -126,6 +129,18 @@ def served(model: Model) -> Iterator[Service]:
 def empty() -> Iterator[Service]:
     with service(None) as running:
         yield running
+
+
+def s3_client(endpoint: str) -> S3Client:
+    once = Config(connect_timeout=2, retries={"total_max_attempts": 1})
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=once,
+    )
 
 
 def free_port() -> int:

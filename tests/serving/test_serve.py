@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import boto3
 import httpx
 import pytest
 from moto.server import ThreadedMotoServer
@@ -23,6 +22,7 @@ from tests.serving.conftest import (
     by_contract,
     environment,
     free_port,
+    s3_client,
     until,
 )
 from tests.serving.tiny_model import RUN, write_model
@@ -37,13 +37,7 @@ def bucket(model_folder: Path) -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     endpoint = "http://{}:{}".format(*server.get_host_and_port())
-    client = boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
+    client = s3_client(endpoint)
     client.create_bucket(Bucket="tidegate")
     for file in model_folder.iterdir():
         client.upload_file(str(file), "tidegate", f"models/{RUN}/{file.name}")
@@ -79,6 +73,14 @@ def test_it_serves_a_model_from_s3_and_ends_well(serve: Serve, bucket: str) -> N
     assert f"serving {RUN} as release 9" in str(said[0]["message"])
     assert said[1]["Requests"] == 1
     assert "amazing" not in json.dumps(said)
+
+
+def test_it_writes_nothing_and_the_runtime_does_not_call_home(serve: Serve, model_folder: Path, tmp_path: Path) -> None:
+    places = {name: str(tmp_path) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_DATA_HOME")}
+    running = serve(MODEL_URI=model_folder.as_uri(), ORT_DISABLE_TELEMETRY="0", **places)
+    assert httpx.post(f"{running.url}/predict", json={"text": "great"}).status_code == 200
+    assert running.end() == 0
+    assert list(tmp_path.iterdir()) == []  # with telemetry on, ONNX Runtime keeps a device id and a queue here
 
 
 def test_without_a_model_it_serves_its_reason(serve: Serve) -> None:

@@ -9,13 +9,13 @@ from threading import Thread
 
 import boto3
 import pytest
-from botocore.config import Config
 from inference.model import setup
 from inference.problems import ModelFault
 from inference.source import Bucket, open_source
 from moto import mock_aws
 from mypy_boto3_s3 import S3Client
 
+from tests.serving.conftest import s3_client
 from tests.serving.tiny_model import RUN
 
 PREFIX = f"models/{RUN}/"
@@ -65,9 +65,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_an_endpoint_that_does_not_answer_is_a_sentence() -> None:
-    once = Config(connect_timeout=1, retries={"total_max_attempts": 1})
-    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
-    closed = boto3.client("s3", endpoint_url="http://127.0.0.1:1", config=once, **keys)
+    closed = s3_client("http://127.0.0.1:1")
     with pytest.raises(ModelFault, match=r"Could not connect to the endpoint URL.*Check the network"):
         Bucket(closed, "tidegate", PREFIX).read("manifest.json")
 
@@ -87,10 +85,9 @@ class Forbidding(BaseHTTPRequestHandler):
 
 
 def test_access_that_is_denied_says_what_to_allow() -> None:
-    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
     with ThreadingHTTPServer(("127.0.0.1", 0), Forbidding) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{server.server_port}", **keys)
+        client = s3_client(f"http://127.0.0.1:{server.server_port}")
         with pytest.raises(ModelFault, match=r"access is denied\. Give the task role s3:GetObject"):
             Bucket(client, "tidegate", PREFIX).read("manifest.json")
         client.close()

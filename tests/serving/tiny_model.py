@@ -54,7 +54,7 @@ def graph(weights: np.ndarray[Any, Any], bias: np.ndarray[Any, Any]) -> bytes:
         helper.make_node("Add", ["sums", "bias"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1),
     ]
-    values = {
+    values: dict[str, np.ndarray[Any, Any]] = {
         "table": table,
         "known": known,
         "middle": np.array([1], dtype=np.int64),

@@ -32,8 +32,11 @@ class EcsService:
             )
             for told in service["deployments"]
         )
-        return ServiceView(deployments=deployments, digests=self._running_digests(),
-                           running=service["runningCount"], desired=service["desiredCount"])
+        tasks = self._running_tasks(service["taskDefinition"])
+        return ServiceView(
+            deployments=deployments, running=len(tasks), desired=service["desiredCount"],
+            digests=frozenset(container.get("imageDigest", "") for task in tasks for container in task["containers"]),
+        )
 
     def deploy(self, release: Release) -> str:
         service = self._describe()
@@ -73,13 +76,14 @@ class EcsService:
     def _release_of(self, arn: str) -> int | None:
         return _release_number(self._revision(arn))
 
-    def _running_digests(self) -> frozenset[str]:
+    def _running_tasks(self, revision: str) -> list[Mapping[str, Any]]:
+        """Those of the service's own revision; older ones may still be draining."""
         arns = self._ecs.list_tasks(cluster=self._cluster, serviceName=self._service, desiredStatus="RUNNING")
         if not arns["taskArns"]:
-            return frozenset()
+            return []
         tasks = self._ecs.describe_tasks(cluster=self._cluster, tasks=arns["taskArns"])["tasks"]
-        running = [task for task in tasks if task["lastStatus"] == "RUNNING"]
-        return frozenset(c.get("imageDigest", "") for task in running for c in task["containers"])
+        return [task for task in tasks
+                if task["lastStatus"] == "RUNNING" and task["taskDefinitionArn"] == revision]
 
 
 def _release_number(revision: Mapping[str, Any]) -> int | None:

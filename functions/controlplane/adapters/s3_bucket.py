@@ -108,7 +108,8 @@ def report_page(report: Mapping[str, Any]) -> str:
     )
     return f"""<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>Refused: {html.escape(report["key"])}</title>
-<style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}}
+<style>
+body{{font:1rem/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}}
 table{{border-collapse:collapse}}
 td,th{{border:1px solid #888;padding:.3rem .6rem;text-align:left;vertical-align:top}}
 code{{overflow-wrap:anywhere}}</style>

@@ -57,7 +57,7 @@ def run_ended(run: Run, *, sentence: str, cost: str, bucket: str, serves: bool) 
     card = f"s3://{bucket}/models/{run.run_id}/model-card.md"
     done, to_do, look = {
         RunState.PROMOTED: (
-            "It is the champion now; a release with it was proposed." if serves
+            "It is the champion now and goes into the next release." if serves
             else "It is the champion of its dataset. What serves was not touched: another dataset is served.",
             "Nothing.", card),
         RunState.REJECTED: ("The champion stays. The model is kept.", "Nothing, unless you expected better.", card),

@@ -52,7 +52,7 @@ class Deployment:
 
 @dataclass(frozen=True)
 class ServiceView:
-    """What ECS says now; `digests` of the running tasks."""
+    """What ECS says now; `running` tasks of the primary deployment, and their image `digests`."""
 
     deployments: tuple[Deployment, ...]
     digests: frozenset[str]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..domain import alerts
 from ..domain.releases import Release, ReleaseState, Rollout
-from ..ports import Ledger, Record, Service
+from ..ports import Ledger, Record, Service, TryAgain
 from .common import Clock, on_conflict_again
 
 
@@ -31,8 +31,11 @@ class Releasing:
         changed = on_conflict_again(step)
         return [_told(release) for release in [*changed, *self.advance()]]
 
-    def settle(self) -> list[str]:
-        """Look at ECS; settle what rolls; start what waits."""
+    def settle(self, ended: str | None = None) -> list[str]:
+        """Look at ECS; settle what rolls; start what waits.
+
+        `ended` names a deployment that an event says is over. Raises TryAgain while ECS's answers lag behind it.
+        """
         view = self.service.view()
 
         def step() -> list[Release]:
@@ -45,6 +48,9 @@ class Releasing:
             return changed
 
         changed = on_conflict_again(step)
+        rolling = self.ledger.rollout().rolling
+        if ended and rolling and rolling.deployment == ended:
+            raise TryAgain(f"deployment {ended} is over, but ECS does not show it yet")
         return [_told(release) for release in [*changed, *self.advance()]]
 
     def advance(self) -> list[Release]:

@@ -1,0 +1,92 @@
+"""The resource and the condition keys that AWS checks, where the emulator names others.
+
+The emulator checks one resource a request. For calls on a service it names the cluster, and for a fleet nothing; a
+policy written for AWS would then be refused. Sources: the Service Authorization Reference, Amazon ECS and Amazon EC2.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Resource = Callable[..., str]
+Action = Callable[..., str | None]
+Context = Callable[..., dict[str, Any]]
+
+
+def as_aws_acts(extract: Action) -> Action:
+    """GetLayerVersionByArn is allowed by lambda:GetLayerVersion; its path looks like ListLayers."""
+
+    def wrapped(
+        service: str, method: str, path: str, headers: Mapping[str, str], body: bytes, params: Mapping[str, Any]
+    ) -> str | None:
+        if service == "lambda" and first(params, "find") == "LayerVersion":
+            return "lambda:GetLayerVersion"
+        return extract(service, method, path, headers, body, params)
+
+    return wrapped
+
+
+def as_aws_names(extract: Resource) -> Resource:
+    def wrapped(
+        service: str,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        params: Mapping[str, Any],
+        region: str,
+        account: str,
+    ) -> str:
+        if service == "ecs" and (named := ecs_resource(asked(body), region, account)):
+            return named
+        if service == "lambda" and first(params, "find") == "LayerVersion":
+            return first(params, "Arn")
+        if service == "ec2" and first(params, "Action") == "CreateFleet":
+            return f"arn:aws:ec2:{region}:{account}:fleet/*"
+        return extract(service, method, path, headers, body, params, region, account)
+
+    return wrapped
+
+
+def with_keys(context: Context, scope: Callable[[], tuple[str, str]]) -> Context:
+    """Condition keys of the request: `ecs:cluster`."""
+
+    def wrapped(service: str, action: str, body: bytes, params: Mapping[str, Any]) -> dict[str, Any]:
+        found = context(service, action, body, params)
+        cluster = asked(body).get("cluster") if service == "ecs" else None
+        if isinstance(cluster, str):
+            region, account = scope()
+            found["ecs:cluster"] = (
+                cluster if cluster.startswith("arn:") else f"arn:aws:ecs:{region}:{account}:cluster/{cluster}"
+            )
+        return found
+
+    return wrapped
+
+
+def ecs_resource(body: Mapping[str, Any], region: str, account: str) -> str:
+    """The service or task that the call is about; "" when it is about something else."""
+    cluster = str(body.get("cluster", "default")).rpartition("/")[2]
+    for kind, names in (
+        ("service", [body.get("service"), *(body.get("services") or [])]),
+        ("task", [body.get("task"), *(body.get("tasks") or [])]),
+    ):
+        for name in names:
+            if isinstance(name, str):
+                return name if name.startswith("arn:") else f"arn:aws:ecs:{region}:{account}:{kind}/{cluster}/{name}"
+    return ""
+
+
+def first(params: Mapping[str, Any], name: str) -> str:
+    value = params.get(name, "")
+    return str(value[0] if isinstance(value, list) else value)
+
+
+def asked(body: bytes) -> Mapping[str, Any]:
+    try:
+        told = json.loads(body or b"{}")
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}

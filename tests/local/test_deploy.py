@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.deploy import LEFT_OUT, DeployFault, configured, minimum_of_tasks, references, shell_name, without_left_out
+
+TARGET = "AWS::ApplicationAutoScaling::ScalableTarget"
+POLICY = "AWS::ApplicationAutoScaling::ScalingPolicy"
+
+
+def template(**more: Any) -> dict[str, Any]:
+    return {
+        "Parameters": {"MinTasks": {"Default": 2}},
+        "Resources": {
+            "Service": {"Type": "AWS::ECS::Service"},
+            "Target": {"Type": TARGET, "Properties": {"MinCapacity": {"Ref": "MinTasks"}}},
+            "Policy": {"Type": POLICY, "Properties": {"ScalingTargetId": {"Ref": "Target"}}},
+            **more,
+        },
+    }
+
+
+def test_what_the_emulator_refuses_is_left_out_with_its_reason() -> None:
+    kept, left_out = without_left_out(template())
+    assert list(kept["Resources"]) == ["Service"]
+    assert [(entry.resource, entry.type, entry.reason) for entry in left_out] == [
+        ("Target", TARGET, LEFT_OUT[TARGET]),
+        ("Policy", POLICY, LEFT_OUT[POLICY]),
+    ]
+
+
+def test_the_given_template_is_not_changed() -> None:
+    given = template()
+    without_left_out(given)
+    assert "Target" in given["Resources"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"Type": "AWS::X::Y", "DependsOn": ["Target"]},
+        {"Type": "AWS::X::Y", "DependsOn": "Target"},
+        {"Type": "AWS::X::Y", "Properties": {"A": [{"Ref": "Target"}]}},
+        {"Type": "AWS::X::Y", "Properties": {"A": {"Fn::GetAtt": ["Target", "Arn"]}}},
+        {"Type": "AWS::X::Y", "Properties": {"A": {"Fn::Sub": "x/${Target.Arn}"}}},
+    ],
+)
+def test_what_is_kept_may_not_refer_to_what_is_left_out(body: dict[str, Any]) -> None:
+    with pytest.raises(DeployFault, match="Other refers to Target"):
+        without_left_out(template(Other=body))
+
+
+def test_a_literal_in_a_sub_is_no_reference() -> None:
+    assert references({"Fn::Sub": "${!Target} ${AWS::Region} ${Bucket.Arn}"}) == {"AWS::Region", "Bucket"}
+
+
+def test_the_minimum_of_tasks_is_the_parameter_or_its_default() -> None:
+    assert minimum_of_tasks(template(), {}) == 2
+    assert minimum_of_tasks(template(), {"MinTasks": "3"}) == 3
+    assert minimum_of_tasks({"Resources": {}}, {}) is None
+
+
+def test_the_parameters_come_from_the_local_environment(tmp_path: Path) -> None:
+    config = tmp_path / "samconfig.toml"
+    config.write_text(
+        'version = 0.1\n[local.build.parameters]\nparameter_overrides = "Runtime=python3.11"\n'
+        '[local.deploy.parameters]\nparameter_overrides = ["QuietSeconds=2", "Name=\\"a b\\""]\n'
+        '[prod.deploy.parameters]\nparameter_overrides = ["QuietSeconds=60"]\n'
+    )
+    assert configured(config) == {"Runtime": "python3.11", "QuietSeconds": "2", "Name": "a b"}
+    assert configured(tmp_path / "none.toml") == {}
+
+
+@pytest.mark.parametrize(
+    ("output", "name"),
+    [
+        ("BucketName", "BUCKET"),
+        ("AlertsTopicArn", "ALERTS_TOPIC"),
+        ("RepositoryUri", "REPOSITORY_URI"),
+        ("IngestQueueUrl", "INGEST_QUEUE_URL"),
+        ("Url", "URL"),
+    ],
+)
+def test_an_output_has_a_name_for_the_shell(output: str, name: str) -> None:
+    assert shell_name(output) == name
