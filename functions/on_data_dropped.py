@@ -13,7 +13,6 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from controlplane import wiring
 from controlplane.domain.drops import Drop
-from controlplane.ports import TryAgain
 
 logger = Logger()
 flow = cache(wiring.on_data_dropped)
@@ -21,7 +20,8 @@ flow = cache(wiring.on_data_dropped)
 
 def parse(event: dict[str, Any]) -> Drop:
     told = event["detail"]["object"]
-    return Drop(key=told["key"], etag=told["etag"], size=told["size"], version_id=told.get("version-id"))
+    return Drop(key=told["key"], etag=told["etag"], size=told["size"], version_id=told.get("version-id"),
+                sequencer=told.get("sequencer", ""))
 
 
 @logger.inject_lambda_context
@@ -31,7 +31,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         try:
             drop = parse(json.loads(message["body"]))
             logger.info("drop", key=drop.key, drop=drop.drop_id, became=flow()(drop))
-        except (TryAgain, ValueError, KeyError) as fault:
-            logger.warning("message goes back to its queue", message=message["messageId"], why=repr(fault))
+        except Exception:  # noqa: BLE001  one bad message must not take its neighbours along; SQS tries it again
+            logger.exception("message goes back to its queue", message=message["messageId"])
             failed.append({"itemIdentifier": message["messageId"]})
     return {"batchItemFailures": failed}

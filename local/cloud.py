@@ -46,7 +46,11 @@ class Running:
 
 
 def default_port() -> int:
-    return int(os.environ.get("TIDEGATE_PORT", "4566"))
+    """TIDEGATE_PORT, or the port that such emulators have by custom."""
+    given = os.environ.get("TIDEGATE_PORT", "4566")
+    if not given.isdigit() or not 0 < int(given) < 65536:
+        raise CloudFault(f"TIDEGATE_PORT is {given!r}. Give a port between 1 and 65535, for example TIDEGATE_PORT=4600")
+    return int(given)
 
 
 def quiet(_: str) -> None:
@@ -148,6 +152,9 @@ class Cloud:
         """End everything. Returns what could not be ended, one sentence each; empty is good."""
         known = self.facts()
         pid = known.get("pid")
+        if not self.running() and not belonging_to(self.state) and self._process is None:
+            remove_socket(known)
+            return []
         if self.running() and isinstance(pid, int):
             os.kill(pid, signal.SIGTERM)
             try:
@@ -157,6 +164,7 @@ class Cloud:
         if self._process is not None:
             self._process.wait(STOP_SECONDS)
             self._process = None
+        remove_socket(known)
         try:
             wait_until(lambda: not belonging_to(self.state) and not port_open(self.port), 5.0, "A clean end")
         except NotInTime:
@@ -260,6 +268,13 @@ class Cloud:
         if "ALERTS_TOPIC" in found:
             found["TOPIC"] = found["ALERTS_TOPIC"]
         return {**self.aws.environment, **found}
+
+
+def remove_socket(facts: Mapping[str, Any]) -> None:
+    """The engine's socket lies outside the state folder; a supervisor that was killed could not remove it."""
+    folder = Path(facts.get("engine_socket", "")).parent
+    if folder.name.startswith("tidegate-"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def named(processes: Mapping[int, str]) -> str:

@@ -84,6 +84,7 @@ def deploy(
     with timed(seconds, "deploy"):
         put_machine_images(aws, text, given)
         put_artifact_bucket(aws)
+        remove_failed_first(aws, stack)
         say("sam deploy")
         sam_deploy(aws, filtered, built.parent, stack, work, given)
         keep_minimum(aws, stack, minimum_of_tasks(template_text, given))
@@ -223,6 +224,20 @@ def put_artifact_bucket(aws: Aws) -> None:
         s3.create_bucket(Bucket=ARTIFACTS)
 
 
+def remove_failed_first(aws: Aws, stack: str) -> None:
+    """A stack whose first deploy failed takes no other, on AWS too: it has nothing in it and is deleted."""
+    cloudformation = aws.client("cloudformation")
+    try:
+        status = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"]
+    except ClientError as fault:
+        if fault.response["Error"]["Code"] != "ValidationError":
+            raise
+        return
+    if status in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"):
+        cloudformation.delete_stack(StackName=stack)
+        cloudformation.get_waiter("stack_delete_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+
+
 def sam_deploy(aws: Aws, template: Path, built: Path, stack: str, work: Path, parameters: Mapping[str, str]) -> None:
     # The built template names its artifacts relative to itself, so the filtered copy is deployed from beside it.
     beside = built / "deployed.yaml"
@@ -265,7 +280,7 @@ def sam(arguments: list[str], work: Path, environment: Mapping[str, str]) -> Non
     done = subprocess.run(
         [str(program), *arguments],
         cwd=ROOT,
-        env={**environment, "SAM_CLI_TELEMETRY": "0", "PATH": path},
+        env={**environment, "SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "0.3", "PATH": path},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -9,6 +9,7 @@ for every other action. Added:
 - DescribeSpotPriceHistory answers from the local cloud's own table of prices (`local/prices.py`).
 - CloudFormation accepts alarms on metric math. They can be described and set; the emulator does not compute them.
 - IAM is checked on the resources that AWS checks (`local/permissions.py`).
+- Functions run in a Python with nothing but what AWS gives them (`local/lambda_python.py`).
 - PutParameter accepts public names (/aws/service/...), so that the deploy can put the machine images there.
 """
 
@@ -16,12 +17,15 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
+from local.lambda_python import bare_python, in_bare_python
 from local.permissions import as_aws_acts, as_aws_names, with_keys
 from local.prices import PRODUCT, spot_prices
 
@@ -178,9 +182,9 @@ def with_public_parameters(reserved: Callable[[str], Any]) -> Callable[[str], An
     return wrapped
 
 
-def complete() -> None:
-    """Put everything that is missing into the emulator's own tables."""
-    from ministack.core import iam_actions
+def complete(folder: Path) -> None:
+    """Put everything that is missing into the emulator's own tables; files that this needs go into the folder."""
+    from ministack.core import iam_actions, lambda_runtime
     from ministack.core.responses import get_account_id, get_region
     from ministack.services import ec2, ssm
     from ministack.services.cloudformation import provisioners
@@ -198,13 +202,14 @@ def complete() -> None:
     iam_actions.request_tag_context = with_keys(
         iam_actions.request_tag_context, lambda: (get_region(), get_account_id())
     )
+    lambda_runtime._detect_runtime_binary = in_bare_python(lambda_runtime._detect_runtime_binary, bare_python(folder))
     ssm._reserved_name_error = with_public_parameters(ssm._reserved_name_error)
 
 
 def main() -> None:
     from ministack.app import main as serve
 
-    complete()
+    complete(Path(tempfile.gettempdir()) / "lambda")
     serve()
 
 

@@ -212,11 +212,15 @@ def deployments(aws: Aws) -> Source:
                 described = ecs.describe_services(cluster=cluster, services=services)["services"] if services else []
                 for service in described:
                     for deployment in sorted(service["deployments"], key=failed_first):
-                        found += changes(service["serviceArn"], deployment)
+                        others = any(d["runningCount"] for d in service["deployments"] if d is not deployment)
+                        found += changes(service["serviceArn"], deployment, draining=others)
         return found
 
-    def changes(arn: str, deployment: Mapping[str, Any]) -> list[Event]:
+    def changes(arn: str, deployment: Mapping[str, Any], *, draining: bool) -> list[Event]:
+        """AWS says COMPLETED in the steady state: when the tasks of the deployment before have stopped too."""
         key, state = deployment["id"], deployment.get("rolloutState", "COMPLETED")
+        if state == "COMPLETED" and draining:
+            state = "IN_PROGRESS"
         before = known.get(key)
         known[key] = state
         found: list[str] = []

@@ -120,8 +120,12 @@ class Supervisor:
             self.wait_for(name, marker.exists)
 
     def bring_up_engine(self) -> str:
-        """A container engine that answers is used as it is; else the stand-in runs tasks as processes."""
-        if engine_answers(ENGINE_SOCKET):
+        """The stand-in, which runs tasks as processes; or this machine's container engine, where it was asked for."""
+        if os.environ.get("TIDEGATE_ENGINE") == "docker":
+            if not engine_answers(ENGINE_SOCKET):
+                raise Ended(
+                    f"TIDEGATE_ENGINE is docker, but no engine answers at {ENGINE_SOCKET}. Start it, or unset it."
+                )
             self.write("starting", engine="docker")
             return ENGINE_SOCKET
         self.sockets = Path(tempfile.mkdtemp(prefix="tidegate-"))  # a socket's path has at most 107 characters

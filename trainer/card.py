@@ -74,7 +74,8 @@ def write(
     if comparison:
         lines += [
             f"Of the {metrics['rows']:,} test rows both had {comparison['both_right']:,} right "
-            f"and {comparison['both_wrong']:,} wrong; only this model had {comparison['only_challenger_right']:,} right, "
+            f"and {comparison['both_wrong']:,} wrong. "
+            f"Only this model had {comparison['only_challenger_right']:,} right, "
             f"only the champion {comparison['only_champion_right']:,}.",
             "",
         ]
@@ -108,7 +109,8 @@ def write(
         *[f"- {name}: {value}" for name, value in manifest["knobs"].items()],
         f"- seed: {spec.seed}",
         f"- trainer: {manifest['trainer_version']}",
-        f"- machine: {', '.join(manifest['machine'].values())}; attempt {manifest['attempt']}, {manifest['seconds']:.1f} s",
+        f"- machine: {', '.join(manifest['machine'].values())}",
+        f"- attempt {manifest['attempt']}, {manifest['seconds']:.1f} s to this card",
         f"- snapshot: {spec.snapshot_digest}",
         "",
         "## Plots",

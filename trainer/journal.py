@@ -59,7 +59,8 @@ class Journal:
             return
         spent = max(self._clock() - self._phase_began, 1e-9)
         eta = spent * (1 - share_done) / share_done if share_done else None
-        line = f"{self._phase}: {done:,}{f' of {self._total:,}' if self._total else ''} {self._unit}, {done / spent:,.1f}/s"
+        total = f" of {self._total:,}" if self._total else ""
+        line = f"{self._phase}: {done:,}{total} {self._unit}, {done / spent:,.1f}/s"
         log.info(
             "%s%s%s", line, f", about {eta:.0f} s left" if eta is not None else "", f", {remark}" if remark else ""
         )

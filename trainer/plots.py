@@ -62,6 +62,7 @@ def _loss(fit: Fit) -> Figure:
     ]
     axes.plot(ends, [loss for _, loss, _ in fit.tried], color=_ORANGE, marker="o", label="validation")
     best = min(range(len(ends)), key=lambda each: fit.tried[each][1])
+    axes.plot(ends[best], fit.tried[best][1], "o", markersize=12, markerfacecolor="none", markeredgecolor=_ORANGE)
     axes.annotate(
         f"chosen: L2 {fit.tried[best][0]:g}, validation {fit.tried[best][1]:.3f}",
         (ends[best], fit.tried[best][1]),

@@ -49,7 +49,7 @@ class Knobs:
     passes: int = 40  # at most, for each strength
     steps_per_pass: int = 5  # L-BFGS steps between two possible checkpoints
     history: int = 6  # steps that L-BFGS remembers
-    tolerance: float = 1e-5  # a pass that lowers the loss by a smaller share is the last
+    tolerance: float = 1e-4  # a pass that lowers the loss by a smaller share is the last
     max_cells: int = 200_000_000  # features of all training texts together; above it, a fixed share of the rows trains
     threads: int = 2  # fixed, not the machine's: another number rounds differently
     save_every_s: float = 60.0  # a checkpoint at least this often, besides the one on notice

@@ -2,8 +2,8 @@
 
 The same text is always on the same side, in any file, in any later snapshot of the dataset; so the test rows are never
 learnt from, and two models of one dataset can be compared on the same rows. Where a small dataset would leave
-validation or test without two classes, `by_class` divides it instead; then a row's side may move when the dataset grows, and the
-model card says so.
+validation or test without two classes, `by_class` divides it instead; then a row's side may move when the dataset
+grows, and the model card says so.
 """
 
 from __future__ import annotations
@@ -53,16 +53,21 @@ def is_usable(parts: npt.NDArray[np.int8], labels: npt.NDArray[np.int32]) -> boo
 def by_class(marks: Sequence[bytes], labels: npt.NDArray[np.int32]) -> npt.NDArray[np.int8]:
     """Class by class in the order of the hashes: a tenth to test, a tenth to validation, the rest to train.
 
-    At least one row of each class trains; a class of two has one row to test, a class of three or more has both.
+    At least one row of each class trains. A class of three or more has rows on all sides; of the classes of two, every
+    other one has its second row in test, the rest in validation.
     """
     parts = np.full(len(marks), TRAIN, dtype=np.int8)
     order = sorted(range(len(marks)), key=lambda row: marks[row], reverse=True)
     rows_of: dict[int, list[int]] = {}
     for row in order:
         rows_of.setdefault(int(labels[row]), []).append(row)
-    for rows in rows_of.values():
+    twos = 0
+    for _, rows in sorted(rows_of.items()):
         tenth = max(1, len(rows) // 10)
-        parts[rows[:tenth]] = TEST
         if len(rows) > 2:
+            parts[rows[:tenth]] = TEST
             parts[rows[tenth : 2 * tenth]] = VALIDATION
+        elif len(rows) == 2:
+            parts[rows[0]] = VALIDATION if twos % 2 else TEST
+            twos += 1
     return parts

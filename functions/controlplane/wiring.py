@@ -216,4 +216,4 @@ def _policy(s: settings.OnModelPublished | settings.OnReconcileDue) -> Policy:
 
 def _telling(s: _RunSettings | _ServiceSettings) -> Callable[[], int]:
     ledger, notifier = _ledger(s), SnsNotifier(boto3.client("sns"), s.alerts_topic_arn)
-    return lambda: tell_people(ledger, notifier)
+    return lambda: tell_people(ledger, notifier, clock)

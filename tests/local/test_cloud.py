@@ -122,15 +122,18 @@ def test_the_settings_for_a_shell_name_what_a_person_needs(cloud: Cloud) -> None
     assert settings["BUCKET"] == cloud.outputs()["BucketName"]
 
 
-def test_a_failed_deploy_says_which_resource_and_why(cloud: Cloud, tmp_path: Path) -> None:
+def test_a_failed_deploy_says_which_resource_and_why_and_the_next_one_goes_on(cloud: Cloud, tmp_path: Path) -> None:
     broken = tmp_path / "template.yaml"
     broken.write_text(
         "Resources:\n  Slow:\n    Type: AWS::CloudWatch::Alarm\n"
-        "    Properties: {MetricName: m, Namespace: n, ComparisonOperator: GreaterThanThreshold, EvaluationPeriods: 1}\n"
+        "    Properties:\n      MetricName: m\n      Namespace: n\n      EvaluationPeriods: 1\n"
+        "      ComparisonOperator: GreaterThanThreshold\n"
     )
     other = Cloud(state=cloud.state, stack="broken")
     with pytest.raises(DeployFault, match=r"Slow \(AWS::CloudWatch::Alarm\): Threshold is required"):
         other.deploy(broken)
+    broken.write_text(broken.read_text() + "      Threshold: 1\n")
+    assert other.deploy(broken).deployed == 1
 
 
 def test_starting_it_again_does_no_harm(cloud: Cloud) -> None:
@@ -147,11 +150,12 @@ def run_local(state: Path, port: int, *words: str) -> subprocess.CompletedProces
 
 def test_down_leaves_no_process_and_no_port(tmp_path: Path) -> None:
     port = free_port()
-    Cloud(state=tmp_path, port=port).start()
+    cloud = Cloud(state=tmp_path, port=port).start()
     assert json.loads(run_local(tmp_path, port, "status", "--json").stdout)["phase"] == "ready"
     done = run_local(tmp_path, port, "down")
     assert (done.returncode, done.stderr) == (0, "")
     assert (belonging_to(tmp_path), port_open(port)) == ({}, False)
+    assert cloud.stop() == []  # nothing left to do, and again does no harm
 
 
 def test_a_killed_supervisor_leaves_nothing_either(tmp_path: Path) -> None:
@@ -160,6 +164,7 @@ def test_a_killed_supervisor_leaves_nothing_either(tmp_path: Path) -> None:
     wait_until(lambda: belonging_to(tmp_path) == {} and not port_open(cloud.port), 10, "The end of all parts")
     assert not cloud.running()
     assert cloud.stop() == []
+    assert not Path(cloud.facts()["engine_socket"]).parent.exists()
 
 
 def test_a_part_that_dies_ends_the_cloud_with_its_reason(tmp_path: Path) -> None:
@@ -174,6 +179,18 @@ def test_a_part_that_dies_ends_the_cloud_with_its_reason(tmp_path: Path) -> None
 def test_a_taken_port_is_said_before_anything_starts(cloud: Cloud, tmp_path: Path) -> None:
     with pytest.raises(CloudFault, match=f"Port {cloud.port} is in use by something else"):
         Cloud(state=tmp_path, port=cloud.port).start()
+
+
+def test_ending_what_does_not_run_is_well_even_where_somebody_else_has_the_port(cloud: Cloud, tmp_path: Path) -> None:
+    assert run_local(tmp_path, cloud.port, "down").returncode == 0
+
+
+def test_a_port_that_is_none_is_said(tmp_path: Path) -> None:
+    environment = {**os.environ, "TIDEGATE_PORT": "soon", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "local", "--state", str(tmp_path), "status"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr.startswith("TIDEGATE_PORT is 'soon'. Give a port")
 
 
 def test_a_command_without_a_cloud_says_how_to_start_one(tmp_path: Path) -> None:

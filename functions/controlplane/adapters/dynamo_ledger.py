@@ -17,6 +17,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
@@ -34,6 +35,7 @@ from .documents import decode, encode
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+SENDING = timedelta(minutes=1)
 T = TypeVar("T")
 Item = dict[str, Any]
 
@@ -68,7 +70,8 @@ class DynamoLedger:
     def close(self, batch: Batch, *, run: Run | None, queue: Queue, alerts: Sequence[Alert], record: Record) -> None:
         writes = [self._gone("batch", batch.dataset, encode(batch)), *self._noted(alerts)]
         if run:
-            writes += [self._new("run", run.run_id, encode(replace(run, version=1)), version=1), self._queue(queue)]
+            queued = encode(replace(run, version=run.version + 1))
+            writes += [self._next("run", run.run_id, queued, run.version), self._queue(queue)]
         self._write(writes, [record])
 
     # -- runs ---------------------------------------------------------------------------------------------------------
@@ -129,6 +132,21 @@ class DynamoLedger:
 
     def unsent(self) -> Sequence[Alert]:
         return self._all(Alert, "unsent")
+
+    def claim(self, alert: Alert, now: datetime) -> bool:
+        try:
+            self._dynamodb.put_item(
+                TableName=self._table,
+                Item={**_key("unsent", alert.alert_id), "doc": {"S": encode(alert)},
+                      "claimed": {"N": str(int(now.timestamp()))}},
+                ConditionExpression="attribute_exists(kind) AND (attribute_not_exists(claimed) OR claimed < :long_ago)",
+                ExpressionAttributeValues={":long_ago": {"N": str(int((now - SENDING).timestamp()))}},
+            )
+        except ClientError as fault:
+            if fault.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
 
     def sent(self, alert: Alert) -> None:
         self._dynamodb.delete_item(TableName=self._table, Key=_key("unsent", alert.alert_id))

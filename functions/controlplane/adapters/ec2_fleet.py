@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 NO_CAPACITY = {
     "InsufficientInstanceCapacity", "UnfulfillableCapacity", "InsufficientCapacityOnHost", "SpotMaxPriceTooLow",
     "MaxSpotInstanceCountExceeded", "VcpuLimitExceeded", "TargetCapacityLimitExceeded",
-    "TargetCapacityLimitExceededException", "RequestLimitExceeded", "Unsupported", "InsufficientFreeAddressesInSubnet",
+    "TargetCapacityLimitExceededException", "RequestLimitExceeded", "Throttling", "ThrottlingException", "Unsupported",
+    "InsufficientFreeAddressesInSubnet", "InternalError", "Unavailable", "ServiceUnavailable",
 }
 ALIVE = ["pending", "running"]
 
@@ -50,7 +51,10 @@ class Ec2Fleet:
                 ],
             )
         except ClientError as fault:
-            raise _refusal(fault.response["Error"]["Code"], fault.response["Error"]["Message"]) from fault
+            told = fault.response["Error"]
+            if fault.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+                raise NoCapacity(f"EC2 is in trouble ({told['Code']}): {told['Message']}") from fault
+            raise _refusal(told["Code"], told["Message"]) from fault
         for group in reply.get("Instances", []):
             for machine_id in group["InstanceIds"]:
                 return self._machine(machine_id, group)
@@ -61,9 +65,9 @@ class Ec2Fleet:
 
     def _machine(self, machine_id: str, group: Mapping[str, Any]) -> Machine:
         described = self._describe([{"Name": "instance-id", "Values": [machine_id]}])
-        zone = described[0].get("Placement", {}).get("AvailabilityZone", "unknown") if described else "unknown"
+        zone = described[0].get("Placement", {}).get("AvailabilityZone") if described else None
         kind, lifecycle = group["InstanceType"], group.get("Lifecycle", "spot")
-        return Machine(machine_id, kind, zone, lifecycle, self._price(kind, zone))
+        return Machine(machine_id, kind, zone or "unknown", lifecycle, self._price(kind, zone) if zone else None)
 
     def _price(self, kind: str, zone: str) -> float | None:
         """The Spot price now, in dollars per hour; None when EC2 does not tell one."""

@@ -10,6 +10,7 @@ from ..domain.releases import Deployment, Release, ServiceView
 if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient
 
+CONTAINER = "inference"  # as template.yaml names it; sidecars are left alone
 SERVE = ["serve"]
 OF_A_REVISION_ONLY = {
     "taskDefinitionArn", "revision", "status", "requiresAttributes", "compatibilities", "registeredAt",
@@ -33,10 +34,13 @@ class EcsService:
             for told in service["deployments"]
         )
         tasks = self._running_tasks(service["taskDefinition"])
-        return ServiceView(
-            deployments=deployments, running=len(tasks), desired=service["desiredCount"],
-            digests=frozenset(container.get("imageDigest", "") for task in tasks for container in task["containers"]),
+        digests = frozenset(
+            container.get("imageDigest", "")
+            for task in tasks for container in task["containers"] if container["name"] == CONTAINER
         )
+        draining = sum(told["runningCount"] for told in service["deployments"] if told["status"] != "PRIMARY")
+        return ServiceView(deployments=deployments, digests=digests, running=len(tasks),
+                           desired=service["desiredCount"], draining=draining)
 
     def deploy(self, release: Release) -> str:
         service = self._describe()
@@ -62,6 +66,9 @@ class EcsService:
         }
         containers = []
         for container in revision["containerDefinitions"]:
+            if container["name"] != CONTAINER:
+                containers.append(container)
+                continue
             kept = [pair for pair in container.get("environment", []) if pair["name"] not in told]
             environment = [*kept, *({"name": name, "value": value} for name, value in told.items())]
             containers.append({**container, "image": image, "command": SERVE, "environment": environment})

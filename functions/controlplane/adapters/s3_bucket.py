@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from ..domain.batches import RefusedDrop
 from ..domain.drops import WHAT_TO_DO, Drop, Finding
+from ..domain.models import BadManifest
 from ..domain.runs import Outcome
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class S3Bucket:
     def present(self, dataset: str) -> Iterable[tuple[str, str]]:
         places = [(f"raw/{dataset}/", "")]
         if dataset == "default":
-            places.append(("raw/", "/"))
+            places += [("raw/", "/"), ("raw//", "")]
         lister = self._s3.get_paginator("list_objects_v2")
         for prefix, delimiter in places:
             for page in lister.paginate(Bucket=self._bucket, Prefix=prefix, Delimiter=delimiter):
@@ -71,7 +72,13 @@ class S3Bucket:
 
     def manifest(self, run_id: str) -> dict[str, Any] | None:
         body = self._read(f"models/{run_id}/manifest.json")
-        return None if body is None else json.loads(body)
+        try:
+            return None if body is None else json.loads(body)
+        except ValueError as fault:
+            raise BadManifest(f"the manifest is not JSON: {fault}") from fault
+
+    def is_published(self, run_id: str) -> bool:
+        return self._read(f"models/{run_id}/manifest.json") is not None
 
     def sha256_of(self, run_id: str, path: str) -> str | None:
         body = self._read(f"models/{run_id}/{path}")

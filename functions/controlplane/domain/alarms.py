@@ -73,7 +73,8 @@ def _grow(situation: Situation) -> Answer:
 
 def _go_back(change: AlarmChange, situation: Situation, bake: timedelta) -> Answer:
     serving, previous = situation.serving, situation.previous
-    if situation.rolling or serving is None or previous is None or serving.since is None:
+    model_would_go = serving and previous and serving.model and not previous.model
+    if situation.rolling or serving is None or previous is None or serving.since is None or model_would_go:
         return Answer(done="Nothing: there is no release to go back to now.", to_do="Look at the service's logs.")
     if serving.cause.startswith("alarm "):
         return Answer(done=f"Nothing: release {serving.number} is itself a rollback by an alarm.",

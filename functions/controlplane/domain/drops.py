@@ -22,23 +22,27 @@ WHAT_TO_DO = (
 
 @dataclass(frozen=True)
 class Drop:
-    """One object version under raw/; `key` is raw, never URL-encoded."""
+    """One object version under raw/; `key` is raw, never URL-encoded.
+
+    `sequencer` tells writes of one key apart where the event names no version.
+    """
 
     key: str
     etag: str
     size: int
     version_id: str | None = None
+    sequencer: str = ""
 
     @property
     def dataset(self) -> str:
         """The first folder under raw/; "default" for a file directly in raw/."""
         folder, slash, _ = self.key.removeprefix("raw/").partition("/")
-        return folder if slash else "default"
+        return folder if slash and folder else "default"
 
     @property
     def drop_id(self) -> str:
-        """The same object version always has the same id; without versions, the same content has."""
-        identity = "\n".join((self.key, self.version_id or "", self.etag, str(self.size)))
+        """The same write of an object always has the same id."""
+        identity = "\n".join((self.key, self.version_id or self.sequencer, self.etag, str(self.size)))
         return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
     @property

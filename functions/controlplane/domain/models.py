@@ -80,5 +80,7 @@ class Model:
                 rows_accepted=int(raw["rows"]["accepted"]),
                 rows_rejected=int(raw["rows"]["rejected"]),
             )
-        except (KeyError, TypeError, AttributeError) as fault:
+        except BadManifest:
+            raise
+        except (KeyError, TypeError, AttributeError, ValueError) as fault:
             raise BadManifest(f"the manifest lacks or mistypes {fault}") from fault

@@ -52,12 +52,16 @@ class Deployment:
 
 @dataclass(frozen=True)
 class ServiceView:
-    """What ECS says now; `running` tasks of the primary deployment, and their image `digests`."""
+    """What ECS says now.
+
+    `running` tasks of the primary deployment and their image `digests`; `draining` tasks of all others.
+    """
 
     deployments: tuple[Deployment, ...]
     digests: frozenset[str]
     running: int
     desired: int
+    draining: int = 0
 
     @property
     def primary(self) -> Deployment | None:
@@ -133,7 +137,8 @@ class Rollout:
             return self, []
         ours = view.of(release)
         if ours and ours.is_primary:
-            if ours.rollout == "COMPLETED" and view.digests == {release.image} and view.running >= view.desired:
+            steady = view.running >= view.desired and not view.draining
+            if ours.rollout == "COMPLETED" and view.digests == {release.image} and steady:
                 served = release.now(ReleaseState.SERVING, now, release.cause)
                 served = replace(served, deployment=ours.deployment_id)
                 retired = [self.serving.now(ReleaseState.RETIRED, now, f"release {served.number} serves")] \

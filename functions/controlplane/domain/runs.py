@@ -56,7 +56,17 @@ class Run:
     claimed_at: datetime | None = None
     stints: tuple[Stint, ...] = ()
     reason: str = ""
+    retries: int = 0
     version: int = 0
+
+    @property
+    def is_fresh(self) -> bool:
+        """Nothing was trained yet, so what it is compared with may still change."""
+        return not self.stints
+
+    def tried_again(self) -> Run:
+        """A failed run whose data was dropped again gets as many machines anew."""
+        return replace(self, state=RunState.QUEUED, machine=None, retries=self.retries + 1)
 
     @property
     def launch_token(self) -> str:
@@ -117,7 +127,7 @@ def after_machine_ended(run: Run, outcome: Outcome | None, *, published: bool, m
     if outcome and outcome.outcome == "failed":
         return run.ended(RunState.FAILED, outcome.reason)
     why = outcome.reason if outcome else "The machine ended without a word."
-    if len(run.stints) >= max_attempts:
+    if len(run.stints) >= max_attempts * (run.retries + 1):
         ended = f"{len(run.stints)} machines ended before the model was published. Last: {why}"
         return run.ended(RunState.FAILED, ended)
     return replace(run, state=RunState.INTERRUPTED, machine=None, reason=why)

@@ -23,13 +23,16 @@ def on_conflict_again(step: Callable[[], T]) -> T:
     return step()
 
 
-def tell_people(ledger: Ledger, notifier: Notifier) -> int:
+def tell_people(ledger: Ledger, notifier: Notifier, clock: Clock) -> int:
     """Send what was noted and not sent yet; return how many.
 
-    Noted before it is sent, and crossed off after: a function killed in between sends again, and never forgets.
+    Noted before it is sent, claimed so that one function sends it, and crossed off after. A function killed between
+    sending and crossing off makes a second mail; killed earlier, the next one to look sends it. None is forgotten.
     """
-    unsent = ledger.unsent()
-    for alert in unsent:
-        notifier.tell(alert)
-        ledger.sent(alert)
-    return len(unsent)
+    told = 0
+    for alert in ledger.unsent():
+        if ledger.claim(alert, clock()):
+            notifier.tell(alert)
+            ledger.sent(alert)
+            told += 1
+    return told

@@ -66,20 +66,20 @@ class Reconcile:
                 found.append(f"run {run_id}: {told}")
         for machine, (run_id, launched_at) in alive.items():
             run = self.ledger.run(run_id)
-            if run and run.machine == machine and not run.state.is_final:
-                continue
+            if run and not run.state.is_final and run.machine in {machine, None}:
+                continue  # its own, or one whose launch is still being written down: the next launch finds it
             if not _older(launched_at, now):
                 continue
             why = f"the run is {run.state} on {run.machine or 'no machine'}" if run else "the ledger knows no such run"
-            self.fleet.end(machine)
             self.ledger.note([alerts.machine_orphaned(machine, run_id, why)],
                              Record(now, f"machine {machine}", "running", "ENDED", why))
+            self.fleet.end(machine)
             found.append(f"ended {machine}: {why}")
         return found
 
     def _published(self, run_id: str) -> str:
         """The model is there, but its event never came."""
-        if self.training.bucket.manifest(run_id) is None:
+        if not self.training.bucket.is_published(run_id):
             return ""
         run = self.training.model_published(run_id, policy=self.policy, served_dataset=self.served_dataset)
         if run and run.state == "PROMOTED" and run.dataset == self.served_dataset:

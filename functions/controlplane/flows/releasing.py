@@ -36,11 +36,12 @@ class Releasing:
 
         `ended` names a deployment that an event says is over. Raises TryAgain while ECS's answers lag behind it.
         """
-        view = self.service.view()
 
         def step() -> list[Release]:
             rollout = self.ledger.rollout()
-            settled, changed = rollout.settle(view, self.clock())
+            if rollout.rolling is None:
+                return []
+            settled, changed = rollout.settle(self.service.view(), self.clock())
             if changed:
                 ended = [r for r in changed if r.state is not ReleaseState.RETIRED]
                 noted = [alerts.release_settled(r, settled.serving, self.service_name) for r in ended]

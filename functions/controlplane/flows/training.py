@@ -65,12 +65,13 @@ class Training:
             batch.dataset, self.ledger.accepted_drops(batch.dataset), self.bucket.present(batch.dataset)
         )
         known = self.ledger.run(snapshot.run_id) if snapshot.drops else None
-        if not snapshot.drops or known:
+        if not snapshot.drops or (known and known.state is not RunState.FAILED):
             why = f"run {known.run_id} has these very objects" if known else "no accepted drop lies in the bucket"
             self.ledger.close(batch, run=None, queue=self.ledger.queue(), alerts=refused,
                               record=Record(now, f"batch {batch.batch_id}", "OPEN", "CLOSED", f"no new run: {why}"))
             return f"no new run: {why}"
-        run = Run(run_id=snapshot.run_id, dataset=batch.dataset, digest=snapshot.digest, created_at=now)
+        new = Run(run_id=snapshot.run_id, dataset=batch.dataset, digest=snapshot.digest, created_at=now)
+        run = known.tried_again() if known else new
         self.bucket.write_spec(run.run_id, self._spec(run, snapshot, columns))
         self.ledger.close(batch, run=run, queue=self.ledger.queue().with_waiting(run), alerts=refused,
                           record=Record(now, f"run {run.run_id}", "", "QUEUED", f"{batch.batch_id} settled"))
@@ -107,7 +108,7 @@ class Training:
             return []
         if run is None:
             return []
-        if not run.stints:
+        if run.is_fresh:
             spec = self.bucket.read_spec(run_id)
             self.bucket.write_spec(run_id, {**spec, "champion": self.ledger.champion(run.dataset)})
         try:
@@ -151,7 +152,7 @@ class Training:
     def machine_ended(self, run: Run) -> str:
         """The run goes on elsewhere from its checkpoint, or ends with its reason."""
         outcome = self.bucket.outcome(run.run_id, run.attempt)
-        published = self.bucket.manifest(run.run_id) is not None
+        published = self.bucket.is_published(run.run_id)
         stopped = run.without_machine(self.clock())
         after = after_machine_ended(stopped, outcome, published=published, max_attempts=self.limits.max_attempts)
         if after.state is RunState.FAILED:
@@ -167,10 +168,10 @@ class Training:
             return None
         if run.state.is_final:
             return run
-        manifest = self.bucket.manifest(run_id)
-        if manifest is None:
-            raise TryAgain(f"models/{run_id}/manifest.json cannot be read yet")
         try:
+            manifest = self.bucket.manifest(run_id)
+            if manifest is None:
+                raise TryAgain(f"models/{run_id}/manifest.json cannot be read yet")
             model = self._checked(run, manifest)
         except BadManifest as fault:
             return self._end(run, RunState.FAILED, f"The model cannot be used: {fault}.")

@@ -1,0 +1,85 @@
+# `make` alone lists what there is.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+LOCAL  := $(BIN)/python -m local
+ENV    ?= dev
+TAG    ?= v1
+
+export SAM_CLI_TELEMETRY = 0
+export PYTHONPATH = .:functions:inference_image
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down env status push inbox interrupt check fmt test test-fast deploy redrive docs lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
+
+setup: $(VENV)/.ready ## a virtual environment with the locked packages (the other targets do it by themselves)
+$(VENV)/.ready: requirements.txt
+	@"$(PYTHON)" -c "import sys; sys.exit(sys.version_info[:2] < (3, 11))" || { echo "Tidegate needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@touch $@
+
+demo: $(VENV)/.ready ## the whole loop on this machine, no account needed: CSV in, served model out
+	@$(BIN)/python -m local.demo
+
+up: $(VENV)/.ready ## the same cloud, left running to try by hand
+	@$(LOCAL) up
+
+down: $(VENV)/.ready ## end it; nothing is left behind
+	@$(LOCAL) down
+
+env: $(VENV)/.ready ## settings for your shell: eval "$(make -s env)"
+	@$(LOCAL) env
+
+status: $(VENV)/.ready ## what of the local cloud runs
+	@$(LOCAL) status
+
+push: $(VENV)/.ready ## build the inference image and push it into the local cloud: make push TAG=v2
+	@$(LOCAL) push $(TAG)
+
+inbox: $(VENV)/.ready ## the mails that SNS would have sent
+	@$(LOCAL) inbox
+
+interrupt: $(VENV)/.ready ## announce a Spot interruption to the machine that trains
+	@$(LOCAL) interrupt
+
+check: $(VENV)/.ready ## the one gate: style, types, layers, template, documents
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy functions trainer inference_image local tools tests
+	PYTHONPATH=functions $(BIN)/lint-imports --no-cache
+	$(BIN)/cfn-lint template.yaml
+	$(BIN)/sam validate --lint --region us-east-1
+	$(BIN)/python -m tools.reference --check
+
+fmt: $(VENV)/.ready ## mend what can be mended by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: $(VENV)/.ready ## all tests; those that need a container engine or a browser say so when they are skipped
+	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/.ready ## without the tests that start parts of the local cloud
+	$(BIN)/python -m pytest -m "not e2e and not browser and not engine"
+
+deploy: $(VENV)/.ready ## build and deploy to AWS: make deploy ENV=dev|staging|prod
+	$(BIN)/sam build
+	$(BIN)/sam deploy --config-env $(ENV)
+
+redrive: $(VENV)/.ready ## send what lies in the dead-letter queues again: make redrive STACK=tidegate-dev [DRY_RUN=1]
+	@$(BIN)/python -m tools.redrive $(or $(STACK),tidegate-$(ENV)) $(if $(DRY_RUN),--dry-run)
+
+docs: $(VENV)/.ready ## write the generated tables anew
+	$(BIN)/python -m tools.reference
+
+lock: ## pin what requirements.in brings, in a fresh environment
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/pip install --quiet --disable-pip-version-check --requirement requirements.in
+	{ echo "# Written by make lock from requirements.in."; build/lock/bin/pip freeze | sed 's/+cpu//'; } > requirements.txt
+
+clean: ## forget all that was built (ends a running local cloud first)
+	-@test -x $(BIN)/python && $(LOCAL) down
+	rm -rf build .aws-sam $(VENV)

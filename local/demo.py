@@ -1,0 +1,391 @@
+"""The whole loop on this machine, told as it happens: `make demo`, or `python -m local.demo`.
+
+    1 cloud up, stack deployed   2 a CSV dropped   3 the run   4 the first release   5 worse data, refused
+    6 a new image under load     7 an alarm
+Promise: every line is read from the cloud when it is printed. It ends 0 only if all that was promised came true, and
+the cloud is ended in any case. The figures and what a person may want to keep are in build/demo.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NoReturn
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local import reviews
+from local.cloud import ROOT, Cloud, CloudFault, default_port
+from local.deploy import DeployFault
+from local.images import PushRefused
+from local.processes import belonging_to, free_port, port_open
+from local.witness import Item, NotSeen, Traffic, Witness, iam_is_enforced
+
+OUT, STATE = ROOT / "build" / "demo", ROOT / "build" / "demo-cloud"
+DATASET, KEY = "default", "raw/film-reviews.csv"
+TEXT = "The movie was amazing!"
+SHUFFLE_SEED = 14
+RUN_SECONDS, RELEASE_SECONDS, ALARM_SECONDS = 180.0, 180.0, 90.0
+MIN_ACCURACY = 0.75
+
+
+class Teller:
+    """Prints one line a fact with its second, under a heading a step, and keeps how long each step took."""
+
+    def __init__(self, clock: Callable[[], float], *, colour: bool) -> None:
+        self._clock, self._began = clock, clock()
+        self._dim, self._bold, self._plain = ("\033[2m", "\033[1m", "\033[0m") if colour else ("", "", "")
+        self.steps: list[dict[str, Any]] = []
+
+    @property
+    def seconds(self) -> float:
+        return self._clock() - self._began
+
+    def __call__(self, line: str) -> None:
+        for number, part in enumerate(line.splitlines()):
+            at = f"{self.seconds:6.1f} s" if number == 0 else " " * 8
+            print(f"{self._dim}{at}{self._plain}  {part}", flush=True)
+
+    def heading(self, text: str) -> None:
+        print(f"\n{self._bold}{text}{self._plain}", flush=True)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        self.heading(f"{len(self.steps) + 1}. {name}")
+        began = self.seconds
+        entry: dict[str, Any] = {"name": name, "seconds": None}
+        self.steps.append(entry)
+        try:
+            yield
+        finally:
+            entry["seconds"] = round(self.seconds - began, 1)
+
+
+class Demo:
+    """The seven steps, in order. Each writes what it saw into `report`."""
+
+    def __init__(self, cloud: Cloud, say: Teller, out: Path) -> None:
+        self.cloud, self.say, self.out = cloud, say, out
+        self.see = Witness(cloud, say)
+        self.report: dict[str, Any] = {}
+        self.promises: list[tuple[str, bool]] = []
+        self.reviews: list[reviews.Review] = []
+        self.runs: list[str] = []
+        self.dropped_at = 0.0
+
+    def promise(self, sentence: str, kept: bool) -> None:
+        self.promises.append((sentence, kept))
+
+    def deploy(self) -> None:
+        deployed = self.cloud.deploy()
+        self.see.outputs = self.cloud.outputs()
+        took = ", ".join(f"{name} {seconds:g} s" for name, seconds in deployed.seconds.items())
+        self.say(f"{deployed.deployed} resources deployed, {len(deployed.left_out)} left out ({took})")
+        self.report["resources"] = {
+            "deployed": deployed.deployed, "left_out": [asdict(entry) for entry in deployed.left_out]
+        }  # fmt: skip
+        self.report["iam_enforced"] = iam_is_enforced(self.cloud, self.see.outputs, self.say)
+        self.promise("IAM is enforced", self.report["iam_enforced"])
+
+    def drop(self) -> None:
+        self.reviews = reviews.read(reviews.fetch(self.out))
+        unclear = sum(not review.label for review in self.reviews)
+        self.say(f"{len(self.reviews):,} film-review sentences. {reviews.ATTRIBUTION}")
+        self.say(f"{unclear} of them are rated exactly 0, neither good nor bad: their label is empty")
+        self._put(self.reviews)
+        self.dropped_at = self.say.seconds
+
+    def _put(self, rows: Sequence[reviews.Review]) -> None:
+        body = reviews.as_csv(rows)
+        (self.out / "dropped.csv").write_bytes(body)
+        bucket = self.see.outputs["BucketName"]
+        put = self.cloud.client("s3").put_object(Bucket=bucket, Key=KEY, Body=body)
+        etag = put["ETag"].strip('"')
+        self.say(f"PutObject s3://{bucket}/{KEY}: {len(body):,} bytes, etag {etag}")
+
+        def accepted() -> tuple[Item | None, str]:
+            drops = self.see.ledger(f"drops {DATASET}")
+            return next((drop for drop in drops if drop["etag"] == etag), None), f"{len(drops)} accepted drops"
+
+        self.see.wait("The drop is accepted", RUN_SECONDS, accepted)
+
+    def train(self, wanted: str) -> tuple[Item, Item]:
+        """Follow the next run to its end; give it and its model's manifest."""
+        told: list[Any] = [None]
+
+        def ended() -> tuple[Item | None, str]:
+            fresh = [run for run in self.see.ledger("run") if run["run_id"] not in self.runs]
+            if not fresh:
+                return None, "no new run in the ledger"
+            run = fresh[0]
+            progress = json.loads(self.see.object(f"logs/{run['run_id']}/{run['attempt']}/progress.json") or b"{}")
+            if progress and progress != told[0]:
+                told[0] = progress
+                of = f" of {progress['total']:,}" if progress["total"] else ""
+                self.say(f"progress: {progress['phase']}, {progress['done']:,}{of} {progress['unit']}")
+            if run["state"] in {"FAILED", "CANCELLED", "PROMOTED", "REJECTED"} - {wanted}:
+                raise NotSeen(f"Run {run['run_id']} ended {run['state']}, not {wanted}: {run['reason']}")
+            return (run if run["state"] == wanted else None), f"run {run['run_id']} is {run['state']}"
+
+        run = self.see.wait(f"A run ends {wanted}", RUN_SECONDS, ended)
+        self.runs.append(run["run_id"])
+        manifest: Item = json.loads(self.see.object(f"models/{run['run_id']}/manifest.json") or b"{}")
+        machine, rows, metrics = manifest["machine"], manifest["rows"], manifest["metrics"]
+        self.say(f"machine: {machine['id']}, {machine['type']} {machine['lifecycle']} in {machine['zone']}")
+        self.say(
+            f"rows: {rows['accepted']:,} accepted, {rows['rejected']:,} rejected, {rows['duplicates']:,} duplicates; "
+            f"{rows['train']:,} to train, {rows['validation']:,} to validate, {rows['test']:,} to test"
+        )
+        self.say(
+            f"test rows: accuracy {metrics['accuracy']:.4f}, macro F1 {metrics['macro_f1']:.4f}, "
+            f"log-loss {metrics['log_loss']:.4f}, calibration error {metrics['calibration_error']:.4f}"
+        )
+        return run, manifest
+
+    def first_run(self) -> None:
+        run, manifest = self.train("PROMOTED")
+        cost = self._mail(f"({run['run_id']})")["body"].splitlines()[0].partition("PROMOTED: ")[2]
+        self.say(f"cost: {cost}")
+        self.report["run"] = {
+            "id": run["run_id"], "rows_accepted": manifest["rows"]["accepted"],
+            "rows_rejected": manifest["rows"]["rejected"], "accuracy": manifest["metrics"]["accuracy"],
+            "test_rows": manifest["metrics"]["rows"], "machine": manifest["machine"], "cost": cost,
+            "train_seconds": manifest["seconds"], "reason": run["reason"],
+        }  # fmt: skip
+        accuracy = manifest["metrics"]["accuracy"]
+        self.promise(f"accuracy {accuracy:.3f} is at least {MIN_ACCURACY}", accuracy >= MIN_ACCURACY)
+        for key in self.see.keys(f"logs/{run['run_id']}/"):
+            if key.endswith(".png"):
+                (self.out / Path(key).name).write_bytes(self.see.object(key) or b"")
+        (self.out / "model-card.md").write_bytes(self.see.object(f"models/{run['run_id']}/model-card.md") or b"")
+
+    def first_release(self) -> None:
+        champion = self.see.champion(DATASET)
+        self.say(f"champion of {DATASET}: {champion}. Why: {self.report['run']['reason']}")
+        release = self._release(1, "v1")
+        answer = self.see.ask("POST", "/predict", {"text": TEXT})
+        told = answer.body
+        self.say(f"POST /predict {json.dumps({'text': TEXT})} → HTTP {answer.status} {json.dumps(told)}")
+        if answer.status != 200:
+            raise NotSeen(f"The service answered {answer.status}, not 200: {told}")
+        self.say(f"{told['label']}, in {answer.ms:g} ms through the load balancer ({told['ms']:g} ms in the service)")
+        self.report["loop_seconds"] = round(self.say.seconds - self.dropped_at, 1)
+        self.report["prediction"] = {
+            "text": TEXT, "label": told["label"], "ms": answer.ms, "service_ms": told["ms"],
+            "probability": told["probability"], "model": told["model"], "release": told["release"],
+        }  # fmt: skip
+        right = told["label"] == "positive" and told["model"] == champion == release["model"]
+        self.promise(f'the champion calls "{TEXT}" {told["label"]}', right)
+
+    def _release(self, number: int, tag: str) -> Item:
+        digest = self.cloud.push(tag, tag)
+        self.say(f"pushed image {tag}: {digest}")
+
+        def serves() -> tuple[Item | None, str]:
+            found = [release for release in self.see.ledger("release") if release["number"] == number]
+            if not found:
+                return None, f"no release {number} in the ledger"
+            if found[0]["state"] in {"FAILED", "ROLLED_BACK", "RETIRED"}:
+                raise NotSeen(f"Release {number} is {found[0]['state']}: {found[0]['reason']} Logs: {self.cloud.logs}")
+            return (found[0] if found[0]["state"] == "SERVING" else None), f"release {number} is {found[0]['state']}"
+
+        release = self.see.wait(f"Release {number} serves", RELEASE_SECONDS, serves)
+        version = self.see.ask("GET", "/version").body
+        self.say(f"GET /version → {json.dumps(version)}")
+        same = (version["digest"], version["model"], version["image_version"]) == (digest, release["model"], tag)
+        self.promise(f"/version tells release {number}, image {tag} by its digest and its model", same)
+        return release
+
+    def worse_data(self) -> None:
+        before = self.see.champion(DATASET)
+        worse = reviews.half_shuffled(self.reviews, SHUFFLE_SEED)
+        other = sum(old.label != new.label for old, new in zip(self.reviews, worse, strict=True))
+        self.say(
+            "the file is replaced by a worse one: the same texts, but every second row has the label of a random row "
+            f"({other:,} of {len(worse):,} labels differ); champion and challenger are asked the same test rows of it"
+        )
+        self._put(worse)
+        run, manifest = self.train("REJECTED")
+        self.say(f"why: {run['reason']}")
+        after = self.see.champion(DATASET)
+        serving = self.see.ask("GET", "/version").body["model"]
+        self.say(f"champion: {after}, as before; /version: {serving}" if before == after else f"champion: {after}")
+        self.report["champion_unchanged"] = before == after == serving
+        self.report["worse_run"] = {
+            "id": run["run_id"], "state": run["state"], "reason": run["reason"],
+            "accuracy": manifest["metrics"]["accuracy"], "labels_changed": other,
+            "champion_accuracy": manifest["comparison"]["metrics"]["accuracy"],
+        }  # fmt: skip
+        self.promise("the champion is unchanged by worse data", self.report["champion_unchanged"])
+
+    def new_image(self) -> None:
+        def only_one() -> tuple[Item | None, str]:
+            service = self.see.service()
+            seen = f"{len(service['deployments'])} deployments, {service['runningCount']} tasks"
+            settled = len(service["deployments"]) == 1 and service["runningCount"] == service["desiredCount"]
+            return (service if settled else None), seen
+
+        with Traffic(self.see, [review.text for review in self.reviews]) as traffic:
+            self.see.wait("The first answers", 30, lambda: (traffic.sent >= 20 or None, f"{traffic.sent} sent"))
+            self.say(f"requests come all the time: {traffic.sent} so far, {len(traffic.failures)} failed")
+            self._release(2, "v2")
+            self.see.wait("The old tasks are gone", RELEASE_SECONDS, only_one)
+            enough = traffic.by_release["2"] + 100
+            self.see.wait("More answers", 30, lambda: (traffic.by_release["2"] >= enough or None, f"{traffic.sent}"))
+        shares = ", ".join(f"{count:,} by release {name}" for name, count in sorted(traffic.by_release.items()))
+        self.say(f"{traffic.sent:,} requests sent, {len(traffic.failures)} failed; answered {shares}")
+        self.say(f"half of the answers within {traffic.slowest(0.5):g} ms, 95 % within {traffic.slowest(0.95):g} ms")
+        if traffic.failures:
+            self.say(f"the first failure: {traffic.failures[0]}")
+        self.report["requests"] = {
+            "sent": traffic.sent, "failed": len(traffic.failures), "by_release": dict(traffic.by_release),
+            "first_failure": traffic.failures[0] if traffic.failures else None,
+            "p50_ms": traffic.slowest(0.5), "p95_ms": traffic.slowest(0.95),
+        }  # fmt: skip
+        self.promise(
+            f"{len(traffic.failures)} of {traffic.sent:,} requests failed during the roll", not traffic.failures
+        )
+        self.report["releases"] = [
+            {"number": release["number"], "digest": release["image"], "model": release["model"],
+             "state": release["state"]} for release in self.see.ledger("release")
+        ]  # fmt: skip
+        serving = [release["number"] for release in self.report["releases"] if release["state"] == "SERVING"]
+        self.promise("release 2 serves, and no other", serving == [2])
+
+    def alarm(self) -> None:
+        name, before = f"{self.cloud.stack}-latency-high", self.see.service()["desiredCount"]
+        self.say(f"SetAlarmState {name} ALARM: AWS's own way to try what an alarm does")
+        self.cloud.alarm(name, "ALARM", "Set by the demo: the slowest 5 % of the answers took longer than 300 ms.")
+        mail = self._mail(name)
+
+        def scaled() -> tuple[Item | None, str]:
+            service = self.see.service()
+            seen = f"{service['desiredCount']} tasks wanted, {service['runningCount']} run"
+            return (service if service["desiredCount"] == service["runningCount"] == before + 1 else None), seen
+
+        service = self.see.wait("One more task runs", ALARM_SECONDS, scaled)
+        self.say(f"Subject: {mail['subject']}\n{mail['body']}")
+        self.say(f"the service: {before} tasks before, {service['desiredCount']} wanted, {service['runningCount']} run")
+        self.report["alert"] = {"subject": mail["subject"], "body": mail["body"]}
+        self.report["scaled"] = {"before": before, "after": service["runningCount"]}
+        self.promise(f"the alarm was told, and {before} tasks became {service['runningCount']}", True)
+
+    def _mail(self, about: str) -> Item:
+        def come() -> tuple[Item | None, str]:
+            mails = self.see.mails()
+            return next((mail for mail in mails if about in mail["subject"]), None), f"{len(mails)} mails"
+
+        return self.see.wait(f"A mail about {about}", ALARM_SECONDS, come)
+
+    def run(self) -> None:
+        with self.say.step("The local cloud, and the stack in it"):
+            self.cloud.start(leash=True)
+            self.say(f"the local cloud is up at {self.cloud.aws.endpoint}")
+            self.deploy()
+        for name, does in (
+            ("A CSV of film reviews is dropped", self.drop),
+            ("It is trained", self.first_run),
+            ("The first release", self.first_release),
+            ("Worse data is dropped", self.worse_data),
+            ("A new image, while requests keep coming", self.new_image),
+            ("An alarm", self.alarm),
+        ):
+            with self.say.step(name):
+                does()
+
+    def keep_alerts(self) -> None:
+        for mail in (self.cloud.state / "inbox").glob("*.txt"):
+            shutil.copy(mail, self.out / "alerts" / mail.name)
+
+
+def summary(demo: Demo) -> bool:
+    """Print what was promised and what came of it; whether all of it came true."""
+    say, report = demo.say, demo.report
+    say.heading("What came of it")
+    for sentence, kept in demo.promises:
+        print(f"  {'yes' if kept else 'NO ':3}  {sentence}")
+    print(f"  a CSV in, a served model out: {report['loop_seconds']:g} s; all of it: {report['total_seconds']:g} s")
+    for step in say.steps:
+        print(f"  {step['seconds']:6.1f} s  {step['name']}")
+    print(f"\nKept in {demo.out}: report.json, model-card.md, plots (png), alerts/.")
+    print("To try it by hand: make up")
+    return all(kept for _, kept in demo.promises)
+
+
+def play(demo: Demo) -> int:
+    """Run it and end the cloud, whatever happens; the exit code."""
+    fault = ""
+    try:
+        demo.run()
+    except (NotSeen, CloudFault, DeployFault, PushRefused, reviews.NoReviews) as told:
+        fault = str(told)
+    except ClientError as refused:
+        fault = f"The local cloud refused {refused.operation_name}: {refused.response['Error']['Message']}"
+    except (BotoCoreError, OSError) as broken:
+        fault = f"The local cloud does not answer: {broken} Logs: {demo.cloud.logs}"
+    except KeyboardInterrupt:
+        fault = "Interrupted."
+    finally:
+        demo.keep_alerts()
+        left = demo.cloud.stop()
+    demo.promise("the cloud is ended, no process and no port is left", not left)
+    fault = " ".join([fault, *left]).strip()
+    demo.report.update(steps=demo.say.steps, total_seconds=round(demo.say.seconds, 1), ok=False)
+    if not fault:
+        demo.report["ok"] = summary(demo)
+    else:
+        demo.report["failure"] = fault
+        print(f"\nThe demo failed. {fault}", file=sys.stderr)
+    (demo.out / "report.json").write_text(json.dumps(demo.report, indent=1, ensure_ascii=False) + "\n")
+    return 0 if demo.report["ok"] else 1
+
+
+def fresh(out: Path) -> None:
+    """Nothing of an earlier demo may be taken for this one's."""
+    (out / "report.json").unlink(missing_ok=True)
+    shutil.rmtree(out / "alerts", ignore_errors=True)
+    (out / "alerts").mkdir(parents=True)
+
+
+def end_what_is_left(state: Path) -> None:
+    before = Cloud(state=state, port=free_port())
+    if before.running() or belonging_to(before.state):
+        before.stop()
+
+
+def terminated(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m local.demo", description="The whole loop, told as it happens.")
+    parser.add_argument("--state", type=Path, default=STATE, metavar="FOLDER", help="where its cloud keeps everything")
+    parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help="where the report goes")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, terminated)
+    with (given.out / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"Another demo writes to {given.out}. Wait for its end, or give another --out.", file=sys.stderr)
+            return 1
+        fresh(given.out)
+        end_what_is_left(given.state)
+        say = Teller(time.monotonic, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
+        port = free_port() if port_open(default_port()) else default_port()
+        return play(Demo(Cloud(state=given.state, port=port, say=say), say, given.out))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,255 @@
+"""What the demo sees, and how it waits: the ledger, the bucket, the service, the inbox, the answers over HTTP.
+
+Promise: nothing here is assumed. Whatever does not come in time is told with what was waited for, what was seen last
+and where the logs are.
+"""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from local import inbox
+from local.cloud import Cloud
+from local.deploy import resources
+
+T = TypeVar("T")
+Item = dict[str, Any]
+Say = Callable[[str], None]
+DENIED = {"AccessDenied", "AccessDeniedException"}
+
+
+class NotSeen(Exception):
+    """What was waited for did not come, or something else came; the message is for the person at the screen."""
+
+
+@dataclass
+class Witness:
+    """Reads one local cloud. `look` tells what is new in the ledger and in the inbox since the last look."""
+
+    cloud: Cloud
+    say: Say
+    every: float = 0.2
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    outputs: dict[str, str] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)
+
+    # --- waiting ---
+
+    def wait(self, what: str, seconds: float, look: Callable[[], tuple[T | None, str]]) -> T:
+        """The first value that `look` gives; it gives, too, what it saw instead. News are told meanwhile."""
+        deadline = self.clock() + seconds
+        while True:
+            value, seen = look()
+            self.look()
+            if value is not None:
+                return value
+            if not self.cloud.running():
+                reason = self.cloud.facts().get("reason", "it gave no reason")
+                raise NotSeen(f"The local cloud ended ({reason}) before this came: {what}. Logs: {self.cloud.logs}")
+            if self.clock() >= deadline:
+                raise NotSeen(f"{what}: not within {seconds:g} s. Last seen: {seen}. Logs: {self.cloud.logs}")
+            self.sleep(self.every)
+
+    def look(self) -> None:
+        for record in self.history():
+            mark = json.dumps(record, sort_keys=True)
+            if mark not in self._told:
+                self._told.add(mark)
+                change = f"{record['was']} → {record['now']}" if record["was"] else record["now"]
+                self.say(f"ledger: {record['subject']} {change}: {record['why']}")
+        for mail in self.mails():
+            mark = f"mail {mail['n']}"
+            if mark not in self._told:
+                self._told.add(mark)
+                self.say(f"mail: {mail['subject']}")
+
+    # --- the ledger ---
+
+    def ledger(self, kind: str) -> list[Item]:
+        """The documents of one kind, in the order of their ids."""
+        pages = self.cloud.client("dynamodb").get_paginator("query").paginate(
+            TableName=self.outputs["LedgerTableName"],
+            KeyConditionExpression="kind = :kind",
+            ExpressionAttributeValues={":kind": {"S": kind}},
+            ConsistentRead=True,
+        )
+        return [json.loads(item["doc"]["S"]) for page in pages for item in page["Items"]]
+
+    def history(self) -> list[Item]:
+        months = {time.strftime("history %Y-%m", time.gmtime(time.time() + shift)) for shift in (-3600, 0)}
+        return [record for month in sorted(months) for record in self.ledger(month)]
+
+    def champion(self, dataset: str) -> str | None:
+        key = {"kind": {"S": "champion"}, "id": {"S": dataset}}
+        table = self.outputs["LedgerTableName"]
+        item = self.cloud.client("dynamodb").get_item(TableName=table, Key=key, ConsistentRead=True).get("Item")
+        return str(json.loads(item["doc"]["S"])) if item else None
+
+    # --- the bucket, the inbox, the service ---
+
+    def object(self, key: str) -> bytes | None:
+        try:
+            got = self.cloud.client("s3").get_object(Bucket=self.outputs["BucketName"], Key=key)
+        except ClientError as fault:
+            if fault.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+                return None
+            raise
+        return bytes(got["Body"].read())
+
+    def keys(self, prefix: str) -> list[str]:
+        pages = self.cloud.client("s3").get_paginator("list_objects_v2").paginate(
+            Bucket=self.outputs["BucketName"], Prefix=prefix
+        )
+        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+    def mails(self) -> list[Item]:
+        return inbox.messages(self.cloud.state / "inbox")
+
+    def service(self) -> Item:
+        names = {"cluster": self.outputs["ClusterName"], "services": [self.outputs["ServiceName"]]}
+        return dict(self.cloud.client("ecs").describe_services(**names)["services"][0])
+
+    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
+        """One request through the load balancer, on a connection of its own."""
+        connection = self.connect()
+        try:
+            return exchange(connection, self.host, method, path, body, self.clock)
+        finally:
+            connection.close()
+
+    @property
+    def host(self) -> str:
+        return self.outputs["LoadBalancerName"]
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.cloud.port, timeout=10)
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: Item
+    ms: float
+
+
+def exchange(
+    connection: http.client.HTTPConnection, host: str, method: str, path: str, body: Mapping[str, Any] | None,
+    clock: Callable[[], float],
+) -> Answer:  # fmt: skip
+    began = clock()
+    given = None if body is None else json.dumps(body)
+    connection.request(method, path, given, {"Host": host, "Content-Type": "application/json"})
+    answer = connection.getresponse()
+    text = answer.read().decode(errors="replace")
+    ms = round((clock() - began) * 1000, 2)
+    try:
+        told = json.loads(text)
+    except ValueError:
+        told = {"text": text}
+    return Answer(answer.status, told if isinstance(told, dict) else {"answer": told}, ms)
+
+
+def iam_is_enforced(cloud: Cloud, outputs: Mapping[str, str], say: Say) -> bool:
+    """As the function that takes drops in: one call that its policy allows, and one that it does not."""
+    logical = "OnDataDroppedRole"
+    found = {entry["LogicalResourceId"]: entry["PhysicalResourceId"] for entry in resources(cloud.aws, cloud.stack)}
+    role = cloud.client("iam").get_role(RoleName=found[logical])["Role"]["Arn"]
+    keys = cloud.client("sts").assume_role(RoleArn=role, RoleSessionName="demo")["Credentials"]
+    session = boto3.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], cloud.region)
+
+    def client(service: str) -> Any:
+        make: Any = session.client
+        return make(service, endpoint_url=cloud.aws.endpoint, config=Config(retries={"total_max_attempts": 1}))
+
+    key = {"kind": {"S": "queue"}, "id": {"S": "runs"}}
+    client("dynamodb").get_item(TableName=outputs["LedgerTableName"], Key=key)
+    say(f"IAM: as {logical}, dynamodb:GetItem on the ledger is allowed")
+    try:
+        client("s3").put_object(Bucket=outputs["BucketName"], Key="models/forged/model.onnx", Body=b"")
+    except ClientError as fault:
+        code = fault.response["Error"]["Code"]
+        say(f"IAM: as {logical}, s3:PutObject under models/ is refused: {code}")
+        return code in DENIED
+    say(f"IAM: as {logical}, s3:PutObject under models/ was allowed; the policies are not enforced")
+    return False
+
+
+class Traffic:
+    """Requests at a steady rate while it is open, some on kept connections and some on a fresh one each.
+
+    Every answer that is not 200, and every connection that breaks, is a failed request.
+    """
+
+    def __init__(self, witness: Witness, texts: Sequence[str], *, rate: float = 50, kept: int = 4, fresh: int = 2):
+        self._witness, self._texts = witness, itertools.cycle(texts)
+        self._every = (kept + fresh) / rate
+        self._ended, self._lock = threading.Event(), threading.Lock()
+        self._threads = [threading.Thread(target=self._send, args=(number < kept,)) for number in range(kept + fresh)]
+        self.by_release: Counter[str] = Counter()
+        self.failures: list[str] = []
+        self.took: list[float] = []
+
+    @property
+    def sent(self) -> int:
+        return len(self.took) + len(self.failures)
+
+    def __enter__(self) -> Traffic:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def slowest(self, share: float) -> float:
+        """The time in ms that this share of the answers did not exceed."""
+        return sorted(self.took)[max(0, round(share * len(self.took)) - 1)] if self.took else 0.0
+
+    def _send(self, keep: bool) -> None:
+        connection = self._witness.connect()
+        for due in self._ticks():
+            self._ended.wait(max(0.0, due - self._witness.clock()))
+            if self._ended.is_set():
+                break
+            try:
+                with self._lock:
+                    body = {"text": next(self._texts)}
+                answer = exchange(connection, self._witness.host, "POST", "/predict", body, self._witness.clock)
+                self._count(answer)
+                if not keep:
+                    connection.close()
+            except (OSError, http.client.HTTPException) as fault:
+                connection.close()
+                with self._lock:
+                    self.failures.append(f"{type(fault).__name__}: {fault}")
+        connection.close()
+
+    def _ticks(self) -> Iterator[float]:
+        """When to send next. A late answer puts the others off; it is not made up for by a burst."""
+        due = self._witness.clock()
+        while True:
+            yield due
+            due = max(due + self._every, self._witness.clock())
+
+    def _count(self, answer: Answer) -> None:
+        with self._lock:
+            if answer.status == 200:
+                self.took.append(answer.ms)
+                self.by_release[str(answer.body.get("release"))] += 1
+            else:
+                self.failures.append(f"HTTP {answer.status}: {answer.body}")

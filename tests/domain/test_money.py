@@ -1,0 +1,44 @@
+"""What a run costs, and what is said where the price is not known."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from controlplane.domain.money import Stint, cost_sentence, dollars
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def stint(minutes: float | None, price: float | None = 0.06, lifecycle: str = "spot") -> Stint:
+    ended = None if minutes is None else NOON + timedelta(minutes=minutes)
+    return Stint(1, "i-1", "c6i.large", "a", lifecycle, price, NOON, ended)
+
+
+def test_time_costs_its_price() -> None:
+    assert dollars((stint(60), stint(30)), NOON) == 0.06 + 0.03
+
+
+def test_a_machine_costs_a_minute_at_least() -> None:
+    assert dollars((stint(0.1),), NOON) == 0.06 / 60
+
+
+def test_a_machine_that_still_runs_costs_until_now() -> None:
+    assert dollars((stint(None),), NOON + timedelta(hours=2)) == 0.12
+
+
+def test_a_clock_that_runs_back_costs_nothing_less() -> None:
+    assert stint(None).seconds(NOON - timedelta(hours=1)) == 0
+
+
+def test_one_unknown_price_makes_the_sum_unknown() -> None:
+    assert dollars((stint(60), stint(60, None)), NOON) is None
+    assert "a price that EC2 did not tell" in cost_sentence((stint(60, None),), NOON)
+
+
+def test_no_machine_costs_nothing() -> None:
+    assert cost_sentence((), NOON) == "0.0 machine minutes on no machine for $0.0000"
+
+
+def test_the_sentence_names_time_machines_and_sum() -> None:
+    told = cost_sentence((stint(30), stint(30, lifecycle="on-demand")), NOON)
+    assert told == "60.0 machine minutes on c6i.large on-demand, c6i.large spot for $0.0600"

@@ -1,0 +1,149 @@
+"""Claims, leases, attempts, and the queue that runs wait in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from controlplane.domain.runs import CLAIM_LEASE, Machine, Outcome, Queue, Run, RunState, after_machine_ended
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+MACHINE = Machine("i-1", "c6i.large", "eu-west-1a", "spot", 0.04)
+
+
+def a_run(name: str = "films-1", dataset: str = "films", **more: object) -> Run:
+    return replace(Run(name, dataset, "sha256:0", NOON), **more)  # type: ignore[arg-type]
+
+
+def on_machines(count: int) -> Run:
+    run = a_run()
+    for number in range(count):
+        run = run.claimed(NOON).on(replace(MACHINE, machine_id=f"i-{number}"), NOON).training()
+        run = run.without_machine(NOON + timedelta(minutes=5))
+    return run
+
+
+class TestClaims:
+    def test_a_claim_counts_an_attempt_and_names_its_token(self) -> None:
+        run = a_run().claimed(NOON)
+        assert (run.state, run.attempt, run.launch_token) == (RunState.LAUNCHING, 1, "films-1-1")
+
+    @pytest.mark.parametrize("state", [RunState.QUEUED, RunState.INTERRUPTED])
+    def test_a_run_that_waits_may_be_claimed(self, state: RunState) -> None:
+        assert a_run(state=state).may_be_claimed(NOON)
+
+    @pytest.mark.parametrize(
+        "state", [RunState.TRAINING, RunState.PROMOTED, RunState.REJECTED, RunState.FAILED, RunState.CANCELLED]
+    )
+    def test_no_other_run_may(self, state: RunState) -> None:
+        assert not a_run(state=state).may_be_claimed(NOON)
+
+    def test_a_claim_is_respected_until_its_lease_is_over(self) -> None:
+        run = a_run().claimed(NOON)
+        assert not run.may_be_claimed(NOON + CLAIM_LEASE)
+        assert run.may_be_claimed(NOON + CLAIM_LEASE + timedelta(seconds=1))
+
+    def test_a_claim_taken_up_again_is_the_same_attempt_with_the_same_token(self) -> None:
+        run = a_run().claimed(NOON)
+        again = run.claimed(NOON + CLAIM_LEASE * 2)
+        assert again.launch_token == run.launch_token
+
+    def test_a_run_on_a_machine_is_not_claimed_however_long_it_takes(self) -> None:
+        run = a_run().claimed(NOON).on(MACHINE, NOON)
+        assert not run.may_be_claimed(NOON + timedelta(days=1))
+
+    def test_after_a_refusal_the_next_claim_has_a_new_token(self) -> None:
+        run = a_run().claimed(NOON)
+        again = run.waits_again("no capacity").claimed(NOON)
+        assert again.launch_token != run.launch_token
+
+    def test_an_interrupted_run_goes_on_as_the_next_attempt(self) -> None:
+        run = after_machine_ended(on_machines(1), None, published=False, max_attempts=3)
+        assert run.claimed(NOON).attempt == 2
+
+
+class TestStints:
+    def test_the_bill_stops_when_the_machine_ends(self) -> None:
+        run = a_run().claimed(NOON).on(MACHINE, NOON).without_machine(NOON + timedelta(hours=1))
+        assert run.stints[0].seconds(NOON + timedelta(days=9)) == 3600
+
+    def test_the_second_word_of_its_end_changes_nothing(self) -> None:
+        run = a_run().claimed(NOON).on(MACHINE, NOON).without_machine(NOON + timedelta(hours=1))
+        assert run.without_machine(NOON + timedelta(hours=2)) == run
+
+    def test_every_machine_is_remembered(self) -> None:
+        assert [stint.machine for stint in on_machines(3).stints] == ["i-0", "i-1", "i-2"]
+
+
+class TestAMachineEnded:
+    def test_without_a_word_the_run_is_interrupted(self) -> None:
+        run = after_machine_ended(on_machines(1), None, published=False, max_attempts=5)
+        assert (run.state, run.machine) == (RunState.INTERRUPTED, None)
+        assert run.reason == "The machine ended without a word."
+
+    def test_interrupted_in_the_trainers_own_words(self) -> None:
+        outcome = Outcome("interrupted", "Spot notice; saved step 14.")
+        run = after_machine_ended(on_machines(1), outcome, published=False, max_attempts=5)
+        assert (run.state, run.reason) == (RunState.INTERRUPTED, "Spot notice; saved step 14.")
+
+    def test_trained_but_not_published_goes_on(self) -> None:
+        run = after_machine_ended(on_machines(1), Outcome("trained", "Done."), published=False, max_attempts=5)
+        assert run.state is RunState.INTERRUPTED
+
+    def test_failed_is_final_with_the_trainers_own_reason(self) -> None:
+        run = after_machine_ended(on_machines(1), Outcome("failed", "45 % refused."), published=False, max_attempts=5)
+        assert (run.state, run.reason) == (RunState.FAILED, "45 % refused.")
+
+    def test_too_many_machines_are_enough(self) -> None:
+        run = after_machine_ended(on_machines(3), Outcome("interrupted", "Spot."), published=False, max_attempts=3)
+        assert run.state is RunState.FAILED
+        assert run.reason == "3 machines ended before the model was published. Last: Spot."
+
+    def test_refusals_for_want_of_capacity_are_no_machines(self) -> None:
+        run = on_machines(1)
+        for _ in range(9):
+            run = run.claimed(NOON).waits_again("no capacity")
+        assert after_machine_ended(run, None, published=False, max_attempts=2).state is RunState.INTERRUPTED
+
+    def test_a_published_model_is_left_to_its_own_event(self) -> None:
+        run = on_machines(9)
+        assert after_machine_ended(run, Outcome("failed", "?"), published=True, max_attempts=1) == run
+
+    @pytest.mark.parametrize("state", [state for state in RunState if state.is_final])
+    def test_a_final_run_stays_what_it_is(self, state: RunState) -> None:
+        run = a_run(state=state)
+        assert after_machine_ended(run, None, published=False, max_attempts=1) == run
+
+
+class TestTheQueue:
+    def test_the_oldest_is_next(self) -> None:
+        queue = Queue().with_waiting(a_run("a", "1")).with_waiting(a_run("b", "2"))
+        assert queue.next_up(limit=1) == "a"
+
+    def test_a_run_waits_once(self) -> None:
+        queue = Queue().with_waiting(a_run())
+        assert queue.with_waiting(a_run()) == queue
+        active = queue.with_active(a_run())
+        assert active.with_waiting(a_run()) == active
+        assert active.with_active(a_run()) == active
+
+    def test_no_more_run_at_once_than_allowed(self) -> None:
+        queue = Queue().with_active(a_run("a", "1")).with_waiting(a_run("b", "2"))
+        assert queue.next_up(limit=1) is None
+        assert queue.next_up(limit=2) == "b"
+
+    def test_one_run_a_dataset_and_others_overtake(self) -> None:
+        queue = Queue().with_active(a_run("a1", "1")).with_waiting(a_run("a2", "1")).with_waiting(a_run("b", "2"))
+        assert queue.next_up(limit=9) == "b"
+        assert queue.without(a_run("a1", "1")).next_up(limit=9) == "a2"
+
+    def test_a_run_without_a_machine_goes_back_to_the_front(self) -> None:
+        first, second = a_run("a", "1"), a_run("b", "2")
+        queue = Queue().with_waiting(first).with_waiting(second).with_active(first).back_to_waiting(first)
+        assert queue.waiting == (("a", "1"), ("b", "2"))
+        assert queue.active == ()
+
+    def test_an_ended_run_leaves_it_wherever_it_was(self) -> None:
+        assert Queue().with_waiting(a_run()).without(a_run()) == Queue()
+        assert Queue().with_active(a_run()).without(a_run()) == Queue()

@@ -1,0 +1,19 @@
+"""One stack for all end-to-end tests: the real template in the local cloud, IAM enforced. Each test has a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from local.cloud import Cloud
+from local.processes import free_port
+from tests.e2e.stack import Stack
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Cloud(state=tmp_path_factory.mktemp("cloud"), port=free_port()) as cloud:
+        cloud.deploy()
+        made = cloud.client("cloudformation").describe_stacks(StackName=cloud.stack)["Stacks"][0]["Outputs"]
+        yield Stack(cloud, {output["OutputKey"]: output["OutputValue"] for output in made})

@@ -1,0 +1,104 @@
+"""A deployed stack as the end-to-end tests see it, and small data to drop into it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+
+from local.cloud import Cloud
+from local.inbox import messages
+
+T = TypeVar("T")
+GOOD = ["moving", "warm", "funny", "brilliant", "honest", "gripping", "tender", "delightful", "superb", "charming"]
+BAD = ["dull", "clumsy", "boring", "awful", "shallow", "tedious", "lifeless", "messy", "hollow", "annoying"]
+FILLER = ["the", "a", "film", "story", "cast", "scene", "it", "was", "with", "and", "of", "plot", "ending", "music"]
+
+
+def reviews(rows: int, *, seed: int, labels: tuple[str, str] = ("neg", "pos")) -> list[tuple[str, str]]:
+    """Sentences whose words tell their label; no two are the same."""
+    chance = random.Random(seed)
+    made = []
+    for number in range(rows):
+        positive = number % 2
+        words = chance.choices(FILLER, k=8) + chance.choices(GOOD if positive else BAD, k=3)
+        chance.shuffle(words)
+        made.append((f"{' '.join(words)} no {seed}-{number}", labels[positive]))
+    return made
+
+
+def as_csv(rows: list[tuple[str, str]], header: tuple[str, str] = ("review", "sentiment")) -> bytes:
+    out = io.StringIO()
+    csv.writer(out).writerows([header, *rows])
+    return out.getvalue().encode()
+
+
+@dataclass
+class Stack:
+    cloud: Cloud
+    outputs: dict[str, str]
+
+    @property
+    def bucket(self) -> str:
+        return self.outputs["BucketName"]
+
+    def drop(self, key: str, body: bytes) -> None:
+        self.cloud.client("s3").put_object(Bucket=self.bucket, Key=key, Body=body)
+
+    def keys(self, prefix: str) -> set[str]:
+        pages = self.cloud.client("s3").get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        return {item["Key"] for page in pages for item in page.get("Contents", [])}
+
+    def read_json(self, key: str) -> Any:
+        return json.loads(self.cloud.client("s3").get_object(Bucket=self.bucket, Key=key)["Body"].read())
+
+    def mails(self, about: str) -> list[dict[str, Any]]:
+        return [mail for mail in messages(self.cloud.state / "inbox") if about in mail["subject"] + mail["body"]]
+
+    def items(self, kind: str) -> dict[str, Any]:
+        """Documents of the ledger, by id."""
+        pages = self.cloud.client("dynamodb").get_paginator("query").paginate(
+            TableName=self.outputs["LedgerTableName"], KeyConditionExpression="kind = :kind",
+            ExpressionAttributeValues={":kind": {"S": kind}},
+        )
+        return {item["id"]["S"]: json.loads(item["doc"]["S"]) for page in pages for item in page["Items"]}
+
+    def runs(self, dataset: str) -> list[dict[str, Any]]:
+        return [run for run in self.items("run").values() if run["dataset"] == dataset]
+
+    def rollout(self) -> dict[str, Any]:
+        return self.items("rollout").get("service", {})
+
+    def machines_of(self, run_id: str) -> list[str]:
+        found = self.cloud.client("ec2").describe_instances(Filters=[{"Name": "tag:tidegate:run", "Values": [run_id]}])
+        return [machine["InstanceId"] for group in found["Reservations"] for machine in group["Instances"]]
+
+    def denied(self) -> list[str]:
+        """What IAM refused to the functions, in their own log."""
+        pages = self.cloud.client("logs").get_paginator("filter_log_events").paginate(
+            logGroupName=self.outputs["ControlPlaneLogGroup"])
+        lines = [line for page in pages for event in page["events"] for line in event["message"].splitlines()]
+        return [line[-600:] for line in lines if "not authorized to perform" in line]
+
+    def wait(self, what: str, seen: Callable[[], T], seconds: float = 90) -> T:
+        """The first true answer. When none comes, say what was waited for and what IAM refused meanwhile."""
+        deadline = time.monotonic() + seconds
+        while not (answer := seen()):
+            if time.monotonic() > deadline:
+                refused = "\n".join(self.denied()[-3:]) or "IAM refused nothing"
+                pytest.fail(f"not within {seconds:.0f} s: {what}\n{refused}\nlogs: {self.cloud.logs}")
+            time.sleep(0.2)  # noqa: TID251
+        return answer
+
+    def ask(self, method: str, path: str, **told: Any) -> httpx.Response:
+        """Through the load balancer."""
+        return httpx.request(method, f"http://127.0.0.1:{self.cloud.port}{path}", timeout=10,
+                             headers={"Host": self.outputs["LoadBalancerName"]}, **told)

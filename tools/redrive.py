@@ -1,0 +1,118 @@
+"""Send what lies in a stack's dead-letter queues again: `make redrive STACK=tidegate-prod`.
+
+Queues that feed a function are moved back by SQS itself. Events that EventBridge could not deliver, or that a function
+gave up on, are handed to their function again. A message is deleted only after that was accepted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_sqs import SQSClient
+
+MOVED_BY_SQS = ("IngestDeadLettersUrl", "BatchDeadLettersUrl")
+EVENTS = "EventDeadLettersUrl"
+
+
+@dataclass(frozen=True)
+class Again:
+    """A target, and what it is given."""
+
+    target: str
+    payload: str
+
+
+class Unknown(Exception):
+    """The message has neither of the two shapes that AWS writes."""
+
+
+def again(message: Mapping[str, Any]) -> Again:
+    """Where a dead letter belongs.
+
+    From a rule: the event, with TARGET_ARN beside it (docs.aws.amazon.com/eventbridge, "Using dead-letter queues").
+    From a function: the event inside `requestPayload` (docs.aws.amazon.com/lambda, "Retaining records of asynchronous
+    invocations").
+    """
+    target = message.get("MessageAttributes", {}).get("TARGET_ARN", {}).get("StringValue")
+    if target:
+        return Again(target, message["Body"])
+    try:
+        told = json.loads(message["Body"])
+        return Again(told["requestContext"]["functionArn"], json.dumps(told["requestPayload"]))
+    except (ValueError, KeyError, TypeError) as fault:
+        raise Unknown(message.get("MessageId", "a message without id")) from fault
+
+
+def outputs(stack: str) -> dict[str, str]:
+    described = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
+
+
+def waiting(sqs: SQSClient, queue: str) -> int:
+    told = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["ApproximateNumberOfMessages"])
+    return int(told["Attributes"]["ApproximateNumberOfMessages"])
+
+
+def move_back(sqs: SQSClient, queue: str) -> None:
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sqs.start_message_move_task(SourceArn=arn)
+
+
+def hand_over(sqs: SQSClient, functions: LambdaClient, queue: str) -> tuple[int, int]:
+    """(sent again, left because nobody knows where they belong)."""
+    sent, left = 0, 0
+    for _ in range(waiting(sqs, queue)):
+        received = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=1, MessageAttributeNames=["All"])
+        for message in received.get("Messages", []):
+            try:
+                letter = again(message)
+            except Unknown as fault:
+                print(f"left in the queue, of an unknown shape: {fault}", file=sys.stderr)
+                left += 1
+                continue
+            if letter.target.split(":")[2] == "sqs":
+                name = letter.target.rpartition(":")[2]
+                sqs.send_message(QueueUrl=sqs.get_queue_url(QueueName=name)["QueueUrl"], MessageBody=letter.payload)
+            else:
+                functions.invoke(FunctionName=letter.target, InvocationType="Event", Payload=letter.payload.encode())
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+            sent += 1
+    return sent, left
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="redrive", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("stack", help="name of the stack")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be sent again")
+    asked = parser.parse_args()
+    try:
+        queues, sqs = outputs(asked.stack), boto3.client("sqs")
+        counts = {name: waiting(sqs, queues[name]) for name in (*MOVED_BY_SQS, EVENTS)}
+        verb = "would send" if asked.dry_run else "sends"
+        for name, count in counts.items():
+            print(f"{name.removesuffix('Url')}: {verb} {count} again")
+        if asked.dry_run:
+            return 0
+        for name in MOVED_BY_SQS:
+            if counts[name]:
+                move_back(sqs, queues[name])
+        _, left = hand_over(sqs, boto3.client("lambda"), queues[EVENTS])
+        return 1 if left else 0
+    except (ClientError, BotoCoreError, KeyError) as fault:
+        print(f"Could not redrive {asked.stack}: {fault}. Is the stack's name right, and may you read it?",
+              file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
