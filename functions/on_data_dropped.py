@@ -32,6 +32,6 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
             drop = parse(json.loads(message["body"]))
             logger.info("drop", key=drop.key, drop=drop.drop_id, became=flow()(drop))
         except Exception:  # noqa: BLE001  one bad message must not take its neighbours along; SQS tries it again
-            logger.exception("message goes back to its queue", message=message["messageId"])
+            logger.exception("message goes back to its queue", sqs_message=message["messageId"])
             failed.append({"itemIdentifier": message["messageId"]})
     return {"batchItemFailures": failed}

@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local import inbox as mail
 from local.cloud import STATE, Cloud, CloudFault, default_port
-from local.deploy import Deployed, DeployFault
+from local.deploy import Deployed, DeployFault, resources
 from local.images import PushRefused
 
 Command = Callable[[Cloud, argparse.Namespace], int]
@@ -91,6 +91,20 @@ def env(cloud: Cloud, _: argparse.Namespace) -> int:
     return 0
 
 
+def sam_env(cloud: Cloud, _: argparse.Namespace) -> int:
+    """`sam local` does not resolve !Ref and !GetAtt; the deployed functions know what they came to."""
+    must_run(cloud)
+    told = {}
+    for resource in resources(cloud.aws, cloud.stack):
+        if resource["ResourceType"] == "AWS::Lambda::Function":
+            name = resource["PhysicalResourceId"]
+            deployed = cloud.client("lambda").get_function_configuration(FunctionName=name)
+            variables = deployed.get("Environment", {}).get("Variables", {})
+            told[resource["LogicalResourceId"]] = {**variables, "AWS_ENDPOINT_URL": cloud.aws.endpoint}
+    print(json.dumps(told, indent=1))
+    return 0
+
+
 def status(cloud: Cloud, given: argparse.Namespace) -> int:
     running = cloud.running()
     facts: dict[str, Any] = {**cloud.facts(), "running": running, "machines": [], "outputs": {}}
@@ -135,8 +149,8 @@ def interrupt(cloud: Cloud, given: argparse.Namespace) -> int:
 
 def alarm(cloud: Cloud, given: argparse.Namespace) -> int:
     must_run(cloud)
-    cloud.alarm(given.name, given.state, given.reason)
-    cloud.say(f"{given.name} is {given.state}")
+    cloud.alarm(given.name, given.value, given.reason)
+    cloud.say(f"{given.name} is {given.value}")
     return 0
 
 
@@ -161,6 +175,7 @@ def parser() -> argparse.ArgumentParser:
     add("down", down, "End all of it, and check that no process and no port is left.")
     add("deploy", deploy, "Build and deploy the stack again.")
     add("env", env, 'Print its settings for a shell: eval "$(python -m local env)"')
+    add("sam-env", sam_env, "Print what `sam local invoke --env-vars` wants, as JSON.")
     add("status", status, "Say what runs.").add_argument("--json", action="store_true", help="as JSON")
     one = add("push", push, "Build the inference image and push it to the stack's repository.")
     one.add_argument("tag", help="for example v1")
@@ -171,10 +186,10 @@ def parser() -> argparse.ArgumentParser:
     add("interrupt", interrupt, "Announce a Spot interruption to the machine of a run.").add_argument(
         "run", nargs="?", help="a run or an instance id (default: the only machine that runs)"
     )
-    state = add("alarm", alarm, "Set an alarm's state, as `aws cloudwatch set-alarm-state` does.")
-    state.add_argument("name")
-    state.add_argument("state", choices=["OK", "ALARM", "INSUFFICIENT_DATA"])
-    state.add_argument("--reason", default="Set by hand in the local cloud.")
+    changed = add("alarm", alarm, "Set an alarm's state, as `aws cloudwatch set-alarm-state` does.")
+    changed.add_argument("name")
+    changed.add_argument("value", metavar="STATE", choices=["OK", "ALARM", "INSUFFICIENT_DATA"])
+    changed.add_argument("--reason", default="Set by hand in the local cloud.")
     return root
 
 

@@ -26,7 +26,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from local.lambda_python import bare_python, in_bare_python
-from local.permissions import as_aws_acts, as_aws_names, with_keys
+from local.permissions import across_lines, as_aws_acts, as_aws_names, with_keys
 from local.prices import PRODUCT, spot_prices
 
 Parameters = Mapping[str, Any]
@@ -184,7 +184,7 @@ def with_public_parameters(reserved: Callable[[str], Any]) -> Callable[[str], An
 
 def complete(folder: Path) -> None:
     """Put everything that is missing into the emulator's own tables; files that this needs go into the folder."""
-    from ministack.core import iam_actions, lambda_runtime
+    from ministack.core import iam_actions, iam_evaluator, lambda_runtime
     from ministack.core.responses import get_account_id, get_region
     from ministack.services import ec2, ssm
     from ministack.services.cloudformation import provisioners
@@ -197,6 +197,7 @@ def complete(folder: Path) -> None:
     actions["DescribeSpotPriceHistory"] = price_history(get_region, ec2._xml, lambda: datetime.now(UTC))
     ec2._instance_xml = with_lifecycle(ec2._instance_xml)
     provisioners._cw_metric_alarm_record = with_metric_math(provisioners._cw_metric_alarm_record)
+    iam_evaluator._fnmatch_compile = across_lines(iam_evaluator._fnmatch_compile)
     iam_actions.extract_iam_action = as_aws_acts(iam_actions.extract_iam_action)
     iam_actions.extract_resource_arn = as_aws_names(iam_actions.extract_resource_arn)
     iam_actions.request_tag_context = with_keys(

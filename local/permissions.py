@@ -7,6 +7,7 @@ policy written for AWS would then be refused. Sources: the Service Authorization
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -77,6 +78,16 @@ def ecs_resource(body: Mapping[str, Any], region: str, account: str) -> str:
             if isinstance(name, str):
                 return name if name.startswith("arn:") else f"arn:aws:ecs:{region}:{account}:{kind}/{cluster}/{name}"
     return ""
+
+
+def across_lines(compiled: Callable[[str, bool], re.Pattern[str]]) -> Callable[[str, bool], re.Pattern[str]]:
+    """A "*" in a policy stands for a line break too; keys may hold one."""
+
+    def wrapped(pattern: str, ignore_case: bool) -> re.Pattern[str]:
+        one_line = compiled(pattern, ignore_case)
+        return re.compile(one_line.pattern, one_line.flags | re.DOTALL)
+
+    return wrapped
 
 
 def first(params: Mapping[str, Any], name: str) -> str:

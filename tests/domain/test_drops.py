@@ -111,7 +111,6 @@ def test_the_dataset_is_the_first_folder_below_raw(key: str, dataset: str) -> No
     assert Drop(key, "e", 1).dataset == dataset
 
 
-@pytest.mark.xfail(strict=True, reason="raw//x.csv gives the dataset no name: no run id, no ledger key can be made of it")
 def test_a_dataset_always_has_a_name() -> None:
     assert Drop("raw//x.csv", "e", 1).dataset != ""
 

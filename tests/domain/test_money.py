@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from controlplane.domain.money import Stint, cost_sentence, dollars
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -19,7 +20,7 @@ def test_time_costs_its_price() -> None:
 
 
 def test_a_machine_costs_a_minute_at_least() -> None:
-    assert dollars((stint(0.1),), NOON) == 0.06 / 60
+    assert dollars((stint(0.1),), NOON) == pytest.approx(0.06 / 60)
 
 
 def test_a_machine_that_still_runs_costs_until_now() -> None:

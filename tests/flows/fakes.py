@@ -1,0 +1,342 @@
+"""Every port in memory, with real behaviour: versions conflict, tokens repeat, deployments roll and fall back.
+
+Nothing but the control plane itself is imported, so that flows are tested where no AWS library is installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from controlplane.domain.alarms import Answer
+from controlplane.domain.alerts import Alert
+from controlplane.domain.batches import Batch, RefusedDrop
+from controlplane.domain.drops import Drop, Finding
+from controlplane.domain.images import Push
+from controlplane.domain.models import BadManifest
+from controlplane.domain.releases import Deployment, Release, Rollout, ServiceView
+from controlplane.domain.runs import Machine, Outcome, Queue, Run
+from controlplane.ports import Conflict, Record
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+SENDING = timedelta(minutes=1)
+
+
+@dataclass
+class FakeClock:
+    now: datetime = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, **time: float) -> None:
+        self.now += timedelta(**time)
+
+
+@dataclass
+class FakeLedger:
+    """Refuses what DynamoDB's conditions refuse: a batch, run, queue or rollout that was changed meanwhile."""
+
+    batches: dict[str, Batch] = field(default_factory=dict)
+    drops: dict[str, str] = field(default_factory=dict)
+    accepted: dict[str, dict[str, Drop]] = field(default_factory=dict)
+    runs: dict[str, Run] = field(default_factory=dict)
+    runs_queue: Queue = field(default_factory=Queue)
+    champions: dict[str, str] = field(default_factory=dict)
+    the_rollout: Rollout = field(default_factory=Rollout)
+    releases: dict[int, Release] = field(default_factory=dict)
+    answers: dict[str, Answer] = field(default_factory=dict)
+    noted: dict[str, Alert] = field(default_factory=dict)
+    to_send: dict[str, tuple[Alert, datetime | None]] = field(default_factory=dict)
+    history: list[Record] = field(default_factory=list)
+
+    def batch(self, dataset: str) -> Batch | None:
+        return self.batches.get(dataset)
+
+    def open_batches(self) -> Sequence[Batch]:
+        return [self.batches[dataset] for dataset in sorted(self.batches)]
+
+    def batch_of(self, drop: Drop) -> str | None:
+        return self.drops.get(drop.drop_id)
+
+    def take_in(self, drop: Drop, batch: Batch, before: Batch | None, record: Record) -> None:
+        self._must(drop.drop_id not in self.drops and self.batches.get(batch.dataset) == before)
+        self.drops[drop.drop_id] = batch.batch_id
+        self.batches[batch.dataset] = batch
+        if record.now == "ACCEPTED":
+            self.accepted.setdefault(drop.dataset, {})[drop.drop_id] = drop
+        self.history.append(record)
+
+    def accepted_drops(self, dataset: str) -> Sequence[Drop]:
+        return list(self.accepted.get(dataset, {}).values())
+
+    def close(self, batch: Batch, *, run: Run | None, queue: Queue, alerts: Sequence[Alert], record: Record) -> None:
+        self._must(self.batches.get(batch.dataset) == batch)
+        if run:
+            self._must(self._run_version(run) == run.version and self.runs_queue.version == queue.version)
+            self.runs[run.run_id] = replace(run, version=run.version + 1)
+            self.runs_queue = replace(queue, version=queue.version + 1)
+        del self.batches[batch.dataset]
+        self._note(alerts)
+        self.history.append(record)
+
+    def run(self, run_id: str) -> Run | None:
+        return self.runs.get(run_id)
+
+    def queue(self) -> Queue:
+        return self.runs_queue
+
+    def save_run(
+        self, run: Run, record: Record, *, queue: Queue | None = None, champion: str | None = None,
+        alerts: Sequence[Alert] = (),
+    ) -> Run:
+        self._must(self._run_version(run) == run.version)
+        self._must(queue is None or self.runs_queue.version == queue.version)
+        self.runs[run.run_id] = replace(run, version=run.version + 1)
+        if queue is not None:
+            self.runs_queue = replace(queue, version=queue.version + 1)
+        if champion is not None:
+            self.champions[run.dataset] = champion
+        self._note(alerts)
+        self.history.append(record)
+        return self.runs[run.run_id]
+
+    def champion(self, dataset: str) -> str | None:
+        return self.champions.get(dataset)
+
+    def rollout(self) -> Rollout:
+        return self.the_rollout
+
+    def save_rollout(
+        self, rollout: Rollout, changed: Sequence[Release], records: Sequence[Record], alerts: Sequence[Alert] = ()
+    ) -> Rollout:
+        self._must(self.the_rollout.version == rollout.version)
+        self.the_rollout = replace(rollout, version=rollout.version + 1)
+        self.releases.update({release.number: release for release in changed})
+        self._note(alerts)
+        self.history += records
+        return self.the_rollout
+
+    def note(self, alerts: Sequence[Alert], record: Record) -> None:
+        if self._note(alerts):
+            self.history.append(record)
+
+    def decided(self, incident: str, answer: Answer) -> Answer:
+        return self.answers.setdefault(incident, answer)
+
+    def is_noted(self, alert_id: str) -> bool:
+        return alert_id in self.noted
+
+    def unsent(self) -> Sequence[Alert]:
+        return [self.to_send[alert_id][0] for alert_id in sorted(self.to_send)]
+
+    def claim(self, alert: Alert, now: datetime) -> bool:
+        if alert.alert_id not in self.to_send:
+            return False
+        claimed = self.to_send[alert.alert_id][1]
+        if claimed is not None and claimed >= now - SENDING:
+            return False
+        self.to_send[alert.alert_id] = (alert, now)
+        return True
+
+    def sent(self, alert: Alert) -> None:
+        self.to_send.pop(alert.alert_id, None)
+
+    def _note(self, alerts: Sequence[Alert]) -> bool:
+        new = [alert for alert in alerts if alert.alert_id not in self.noted]
+        for alert in new:
+            self.noted[alert.alert_id] = alert
+            self.to_send[alert.alert_id] = (alert, None)
+        return bool(new)
+
+    def _run_version(self, run: Run) -> int:
+        return self.runs[run.run_id].version if run.run_id in self.runs else 0
+
+    @staticmethod
+    def _must(unchanged: bool) -> None:
+        if not unchanged:
+            raise Conflict("somebody else wrote first")
+
+
+@dataclass
+class FakeBucket:
+    """Versioned objects under raw/; what the trainer writes is put in by the test."""
+
+    objects: dict[str, list[tuple[str, str, bytes]]] = field(default_factory=dict)
+    reports: dict[str, list[Finding]] = field(default_factory=dict)
+    specs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    manifests: dict[str, Any] = field(default_factory=dict)
+    files: dict[tuple[str, str], str] = field(default_factory=dict)
+    outcomes: dict[tuple[str, int], Outcome] = field(default_factory=dict)
+    puts: int = 0
+
+    def put(self, key: str, content: bytes) -> Drop:
+        """Upload, and return what the event would tell."""
+        self.puts += 1
+        etag, version = hashlib.md5(content, usedforsecurity=False).hexdigest(), f"version-{self.puts}"
+        self.objects.setdefault(key, []).append((version, etag, content))
+        return Drop(key, etag, len(content), version)
+
+    def delete(self, key: str) -> None:
+        del self.objects[key]
+
+    def head(self, drop: Drop, size: int) -> bytes | None:
+        for version, etag, content in reversed(self.objects.get(drop.key, [])):
+            if drop.version_id in {None, version}:
+                return content[:size] if etag == drop.etag else None
+        return None
+
+    def present(self, dataset: str) -> Iterable[tuple[str, str]]:
+        return [(key, versions[-1][1]) for key, versions in sorted(self.objects.items())
+                if Drop(key, "", 0).dataset == dataset]
+
+    def quarantine(self, drop: Drop, finding: Finding, at: datetime) -> RefusedDrop:
+        assert at.tzinfo is not None, "a time without a zone says nothing"
+        self.reports[drop.drop_id] = [finding]
+        return RefusedDrop(drop.drop_id, drop.key, finding.sentence)
+
+    def write_spec(self, run_id: str, spec: Mapping[str, Any]) -> None:
+        self.specs[run_id] = json.loads(json.dumps(spec))
+
+    def read_spec(self, run_id: str) -> dict[str, Any]:
+        return dict(self.specs.get(run_id, {}))
+
+    def manifest(self, run_id: str) -> dict[str, Any] | None:
+        told = self.manifests.get(run_id)
+        if isinstance(told, str):
+            raise BadManifest("the manifest is not JSON")
+        return told  # type: ignore[no-any-return]
+
+    def is_published(self, run_id: str) -> bool:
+        return run_id in self.manifests
+
+    def sha256_of(self, run_id: str, path: str) -> str | None:
+        return self.files.get((run_id, path))
+
+    def outcome(self, run_id: str, attempt: int) -> Outcome | None:
+        return self.outcomes.get((run_id, attempt))
+
+
+@dataclass
+class FakeFleet:
+    """EC2 Fleet: one answer a client token, good or bad; `refusals` are the answers to the next new tokens."""
+
+    clock: FakeClock
+    refusals: list[Exception] = field(default_factory=list)
+    answers: dict[str, Machine | Exception] = field(default_factory=dict)
+    launched: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
+    strangers: set[str] = field(default_factory=set)
+
+    def launch(self, run: Run) -> Machine:
+        token = run.launch_token
+        if token not in self.answers:
+            self.answers[token] = self.refusals.pop(0) if self.refusals else self.boot(run.run_id)
+        answer = self.answers[token]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def boot(self, run_id: str) -> Machine:
+        machine = Machine(f"i-{len(self.launched) + 1}", "c6i.large", "eu-west-1a", "spot", 0.04)
+        self.launched[machine.machine_id] = (run_id, self.clock())
+        return machine
+
+    def machines(self) -> Mapping[str, tuple[str, datetime]]:
+        return {name: told for name, told in self.launched.items() if name not in self.gone}
+
+    def run_of(self, machine_id: str) -> str | None:
+        return self.launched[machine_id][0] if machine_id in self.launched else None
+
+    def end(self, machine_id: str) -> None:
+        assert machine_id in self.launched, "IAM allows to end only the stack's own machines"
+        self.gone.add(machine_id)
+
+
+@dataclass
+class FakeService:
+    """ECS: the newest deployment is PRIMARY; the circuit breaker makes one more, of the release that ran before."""
+
+    desired: int = 2
+    deployments: list[Deployment] = field(default_factory=lambda: [Deployment("d0", None, True, "COMPLETED")])
+    images: dict[int | None, str] = field(default_factory=lambda: {None: "sha256:placeholder"})
+    running: int | None = None
+    made: int = 0
+
+    def view(self) -> ServiceView:
+        runs = self.running
+        return ServiceView(tuple(self.deployments), frozenset({self.images[runs]}), self.desired, self.desired)
+
+    @property
+    def primary(self) -> Deployment:
+        return self.deployments[0]
+
+    def deploy(self, release: Release) -> str:
+        if self.primary.release != release.number:
+            assert release.image
+            self.images[release.number] = release.image
+            self._start(release.number)
+        return self.primary.deployment_id
+
+    def scale_to(self, count: int) -> None:
+        self.desired = count
+
+    def completes(self) -> str:
+        """The primary deployment gets steady; return its id."""
+        self.deployments = [replace(self.primary, rollout="COMPLETED")]
+        self.running = self.primary.release
+        return self.primary.deployment_id
+
+    def breaks(self, why: str = "tasks failed to start") -> str:
+        """The circuit breaker trips: the deployment fails, and ECS goes back. Return the id of the one that failed."""
+        fallen = replace(self.primary, rollout="FAILED", reason=why)
+        self.deployments = [fallen, *self.deployments[1:]]
+        self._start(self.running)
+        return fallen.deployment_id
+
+    def _start(self, release: int | None) -> None:
+        self.made += 1
+        older = [replace(deployment, is_primary=False) for deployment in self.deployments]
+        self.deployments = [Deployment(f"d{self.made}", release, True, "IN_PROGRESS"), *older]
+
+
+@dataclass
+class FakeImages:
+    pushes: list[Push] = field(default_factory=list)
+
+    def pushed(self) -> Sequence[Push]:
+        return self.pushes
+
+
+@dataclass(frozen=True)
+class Ring:
+    """A delayed message; no dataset: only look at the queue of runs."""
+
+    due: datetime
+    dataset: str | None = None
+    batch: str = ""
+    as_of: datetime | None = None
+
+
+@dataclass
+class FakeTimer:
+    clock: FakeClock
+    rings: list[Ring] = field(default_factory=list)
+
+    def settle(self, batch: Batch, after: timedelta) -> None:
+        self.rings.append(Ring(self.clock() + after, batch.dataset, batch.batch_id, batch.last_drop_at))
+
+    def launch(self, after: timedelta) -> None:
+        self.rings.append(Ring(self.clock() + after))
+
+
+@dataclass
+class FakeNotifier:
+    mails: list[Alert] = field(default_factory=list)
+
+    def tell(self, alert: Alert) -> None:
+        self.mails.append(alert)

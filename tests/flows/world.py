@@ -1,0 +1,237 @@
+"""A whole Tidegate in memory: the flows over the fakes, and the events that reach them, one method an event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+from controlplane.domain.alarms import AlarmChange
+from controlplane.domain.batches import Patience
+from controlplane.domain.drops import Columns, Drop
+from controlplane.domain.gate import Policy
+from controlplane.domain.images import Push, deployable
+from controlplane.domain.runs import Outcome, Run
+from controlplane.flows.common import tell_people
+from controlplane.flows.incidents import Incidents
+from controlplane.flows.ingest import Ingest
+from controlplane.flows.reconcile import Reconcile, push_cause
+from controlplane.flows.releasing import Releasing
+from controlplane.flows.training import RunLimits, Training
+
+from tests.flows.fakes import (
+    FakeBucket,
+    FakeClock,
+    FakeFleet,
+    FakeImages,
+    FakeLedger,
+    FakeNotifier,
+    FakeService,
+    FakeTimer,
+    Ring,
+)
+
+GOOD = b"text,label\ngood,pos\nbad,neg\n"
+BAD = b"text,label\n"
+REPOSITORY = "tidegate/inference"
+PATIENCE = Patience(quiet=timedelta(seconds=60), max_wait=timedelta(seconds=900))
+POLICY = Policy(min_gain=0.002, max_p=0.05, max_class_loss=0.05, max_calibration_loss=0.02)
+Port = TypeVar("Port")
+
+
+class Killed(Exception):
+    """The function died here."""
+
+
+@dataclass
+class Fuse:
+    """Kills the function at its n-th port call: before the call has effect, or after it had."""
+
+    at: int | None = None
+    after: bool = False
+    calls: list[str] = field(default_factory=list)
+
+    def guard(self, port: Port) -> Port:
+        return cast("Port", _Guarded(port, self))
+
+    def burn(self, name: str, call: Callable[[], Any]) -> Any:
+        self.calls.append(name)
+        now = self.at == len(self.calls)
+        if now and not self.after:
+            raise Killed(f"before {name}")
+        result = call()
+        if now:
+            raise Killed(f"after {name}")
+        return result
+
+
+class _Guarded:
+    def __init__(self, port: object, fuse: Fuse) -> None:
+        self._port, self._fuse = port, fuse
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._port, name)
+        if not callable(method):
+            return method
+
+        @wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return self._fuse.burn(f"{type(self._port).__name__}.{name}", lambda: method(*args, **kwargs))
+
+        return call
+
+
+class World:
+    def __init__(self, *, served_dataset: str = "default", max_concurrent: int = 2, max_attempts: int = 3) -> None:
+        self.clock = FakeClock()
+        self.ledger, self.bucket, self.images = FakeLedger(), FakeBucket(), FakeImages()
+        self.fleet, self.timer = FakeFleet(self.clock), FakeTimer(self.clock)
+        self.service, self.notifier = FakeService(), FakeNotifier()
+        self.served_dataset, self.fuse = served_dataset, Fuse()
+        self.limits = RunLimits(max_concurrent, max_attempts, 4, 0.05, timedelta(seconds=120))
+
+    # -- what people and AWS do -----------------------------------------------------------------------------------
+    def drop(self, key: str = "raw/a.csv", content: bytes = GOOD) -> Drop:
+        drop = self.bucket.put(key, content)
+        self.on_data_dropped(drop)
+        return drop
+
+    def dropped_run(self, key: str = "raw/a.csv", content: bytes = GOOD) -> Run:
+        """A drop that settled and got its machine."""
+        before = set(self.ledger.runs)
+        self.drop(key, content)
+        self.wait(seconds=61)
+        [run_id] = set(self.ledger.runs) - before
+        return self.ledger.runs[run_id]
+
+    def trainer_publishes(self, run: Run, *, champion: str | None = None, wins: int = 60, losses: int = 20,
+                          accuracy: float = 0.84) -> None:
+        metrics = {"rows": 1000, "majority_share": 0.5, "calibration_error": 0.03,
+                   "per_class_recall": {"neg": accuracy, "pos": accuracy}, "accuracy": accuracy}
+        comparison = champion and {
+            "champion": champion, "metrics": {**metrics, "accuracy": 0.8, "per_class_recall": {"neg": 0.8, "pos": 0.8}},
+            "both_right": 740, "only_challenger_right": wins, "only_champion_right": losses,
+            "both_wrong": 260 - wins - losses,
+        }
+        self.bucket.files[run.run_id, "metrics.json"] = "abc"
+        self.bucket.manifests[run.run_id] = {
+            "contract": 1, "run_id": run.run_id, "dataset": run.dataset, "snapshot_digest": run.digest,
+            "files": {"metrics.json": {"sha256": "abc", "bytes": 3}}, "rows": {"accepted": 10000, "rejected": 0},
+            "metrics": metrics, "comparison": comparison,
+        }
+
+    def trainer_says(self, run: Run, outcome: str, reason: str) -> None:
+        self.bucket.outcomes[run.run_id, run.attempt] = Outcome(outcome, reason)
+
+    def promoted(self, key: str = "raw/a.csv", content: bytes = GOOD) -> Run:
+        """A run that became champion."""
+        run = self.dropped_run(key, content)
+        self.trainer_publishes(run, champion=self.ledger.champion(run.dataset))
+        self.on_model_published(run.run_id)
+        self.machine_ends(run)
+        return self.ledger.runs[run.run_id]
+
+    def machine_ends(self, run: Run) -> None:
+        machine = self.ledger.runs[run.run_id].machine or run.machine
+        assert machine
+        self.fleet.gone.add(machine)
+        self.on_machine_changed(machine, alive=False)
+
+    def push(self, tag: str, *, told: bool = True) -> Push:
+        push = Push(REPOSITORY, f"sha256:{tag:0>64}".replace("v", "0"), tag)
+        self.images.pushes.insert(0, push)
+        if told:
+            self.on_image_pushed(push)
+        return push
+
+    def wait(self, **time: float) -> None:
+        """Time passes; timers ring when they are due, in order."""
+        until = self.clock.now + timedelta(**time)
+        while due := sorted((ring for ring in self.timer.rings if ring.due <= until), key=lambda ring: ring.due):
+            self.timer.rings.remove(due[0])
+            self.clock.now = max(self.clock.now, due[0].due)
+            self.on_batch_settled(due[0])
+        self.clock.now = until
+
+    # -- events, put together as the Lambdas do -------------------------------------------------------------------
+    def on_data_dropped(self, drop: Drop) -> str:
+        guard = self.fuse.guard
+        return Ingest(guard(self.ledger), guard(self.bucket), guard(self.timer), self.clock, Columns(), PATIENCE).take(drop)
+
+    def on_batch_settled(self, ring: Ring) -> None:
+        training = self._training()
+        if ring.dataset is not None and ring.as_of is not None:
+            training.settle(ring.dataset, ring.batch, ring.as_of, patience=PATIENCE, columns=Columns())
+        training.work_queue()
+        self._tell()
+
+    def on_machine_changed(self, machine: str, *, alive: bool) -> str:
+        training = self._training()
+        told = training.machine_changed(machine, alive=alive)
+        if not alive:
+            training.work_queue()
+        self._tell()
+        return told
+
+    def on_model_published(self, run_id: str) -> None:
+        training = self._training()
+        run = training.model_published(run_id, policy=POLICY, served_dataset=self.served_dataset)
+        if run is None:
+            return
+        if run.state == "PROMOTED" and run.dataset == self.served_dataset:
+            self._releasing().propose(f"model {run_id}", model=run_id)
+        training.work_queue()
+        self._tell()
+
+    def on_image_pushed(self, push: Push) -> None:
+        image = deployable(push, repository=REPOSITORY, tag_pattern="v.+")
+        self._releasing().propose(push_cause(image), image=image.digest)
+        self._tell()
+
+    def on_deployment_changed(self, ended: str | None) -> None:
+        self._releasing().settle(ended)
+        self._tell()
+
+    def on_alarm_changed(self, change: AlarmChange) -> str:
+        guard = self.fuse.guard
+        told = Incidents(guard(self.ledger), guard(self.service), self._releasing(), self.clock, 4,
+                         timedelta(minutes=30), "dashboard").answer(change)
+        self._tell()
+        return told
+
+    def on_reconcile_due(self) -> list[str]:
+        guard = self.fuse.guard
+        found = Reconcile(
+            ledger=guard(self.ledger), fleet=guard(self.fleet), images=guard(self.images), training=self._training(),
+            releasing=self._releasing(), clock=self.clock, patience=PATIENCE, columns=Columns(), policy=POLICY,
+            served_dataset=self.served_dataset, repository=REPOSITORY, tag_pattern="v.+",
+        ).look()
+        self._tell()
+        return found
+
+    def _training(self) -> Training:
+        guard = self.fuse.guard
+        return Training(guard(self.ledger), guard(self.bucket), guard(self.fleet), guard(self.timer), self.clock,
+                        self.limits, "data")
+
+    def _releasing(self) -> Releasing:
+        return Releasing(self.fuse.guard(self.ledger), self.fuse.guard(self.service), self.clock, "service")
+
+    def _tell(self) -> None:
+        tell_people(self.fuse.guard(self.ledger), self.fuse.guard(self.notifier), self.clock)
+
+    # -- what came of it ------------------------------------------------------------------------------------------
+    @property
+    def subjects(self) -> list[str]:
+        return [alert.subject for alert in self.notifier.mails]
+
+    @property
+    def run(self) -> Run:
+        [run] = self.ledger.runs.values()
+        return run
+
+
+def alarm(name: str, at: datetime, state: str = "ALARM", previous: str = "OK") -> AlarmChange:
+    return AlarmChange(f"tidegate-{name}", state, previous, "over the threshold", at)

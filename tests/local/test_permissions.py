@@ -1,0 +1,56 @@
+"""The emulator checks the resources and condition keys that AWS checks."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from local.permissions import across_lines, as_aws_acts, as_aws_names, with_keys
+
+SERVICE = "arn:aws:ecs:eu-west-1:1:service/c/s"
+
+
+def named(service: str, body: object = None, params: dict[str, str] | None = None) -> str:
+    extract = as_aws_names(lambda *_: "whatever the emulator says")
+    return extract(service, "POST", "/", {}, json.dumps(body or {}).encode(), params or {}, "eu-west-1", "1")
+
+
+@pytest.mark.parametrize("body", [
+    {"cluster": "c", "service": "s"}, {"cluster": "c", "services": ["s"]}, {"cluster": "c", "service": SERVICE},
+    {"cluster": "arn:aws:ecs:eu-west-1:1:cluster/c", "services": ["s"]},
+])
+def test_a_call_about_a_service_is_checked_on_the_service(body: object) -> None:
+    assert named("ecs", body) == SERVICE
+
+
+def test_a_call_about_tasks_is_checked_on_the_task() -> None:
+    assert named("ecs", {"cluster": "c", "tasks": ["t"]}) == "arn:aws:ecs:eu-west-1:1:task/c/t"
+
+
+def test_a_fleet_and_a_layer_are_named() -> None:
+    assert named("ec2", params={"Action": "CreateFleet"}) == "arn:aws:ec2:eu-west-1:1:fleet/*"
+    assert named("lambda", params={"find": "LayerVersion", "Arn": "arn:layer:7"}) == "arn:layer:7"
+
+
+def test_what_the_emulator_knows_better_is_left_to_it() -> None:
+    assert named("s3") == named("ecs", {"cluster": "c"}) == "whatever the emulator says"
+
+
+def test_a_layer_version_by_arn_is_not_a_list_of_layers() -> None:
+    acts = as_aws_acts(lambda *_: "lambda:ListLayers")
+    assert acts("lambda", "GET", "/", {}, b"", {"find": "LayerVersion"}) == "lambda:GetLayerVersion"
+    assert acts("lambda", "GET", "/", {}, b"", {}) == "lambda:ListLayers"
+
+
+@pytest.mark.parametrize("cluster", ["c", "arn:aws:ecs:eu-west-1:1:cluster/c"])
+def test_the_cluster_is_a_condition_key(cluster: str) -> None:
+    keys = with_keys(lambda *_: {"aws:TagKeys": []}, lambda: ("eu-west-1", "1"))
+    found = keys("ecs", "ecs:ListTasks", json.dumps({"cluster": cluster}).encode(), {})
+    assert found == {"aws:TagKeys": [], "ecs:cluster": "arn:aws:ecs:eu-west-1:1:cluster/c"}
+
+
+def test_a_star_stands_for_a_line_break_too() -> None:
+    compiled = across_lines(lambda _, __: re.compile("^raw/.*$"))
+    assert compiled("raw/*", False).match("raw/two\nlines.csv")
