@@ -16,8 +16,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -29,46 +28,14 @@ from local.cloud import ROOT, Cloud, CloudFault, default_port
 from local.deploy import DeployFault
 from local.images import PushRefused
 from local.processes import belonging_to, free_port, port_open
-from local.witness import Item, NotSeen, Traffic, Witness, iam_is_enforced
+from local.witness import Item, NotSeen, Teller, Traffic, Witness, iam_is_enforced
 
 OUT, STATE = ROOT / "build" / "demo", ROOT / "build" / "demo-cloud"
 DATASET, KEY = "default", "raw/film-reviews.csv"
 TEXT = "The movie was amazing!"
 SHUFFLE_SEED = 14
-RUN_SECONDS, RELEASE_SECONDS, ALARM_SECONDS = 180.0, 180.0, 90.0
+RUN_SECONDS, RELEASE_SECONDS, ALERT_SECONDS = 180.0, 180.0, 90.0
 MIN_ACCURACY = 0.75
-
-
-class Teller:
-    """Prints one line a fact with its second, under a heading a step, and keeps how long each step took."""
-
-    def __init__(self, clock: Callable[[], float], *, colour: bool) -> None:
-        self._clock, self._began = clock, clock()
-        self._dim, self._bold, self._plain = ("\033[2m", "\033[1m", "\033[0m") if colour else ("", "", "")
-        self.steps: list[dict[str, Any]] = []
-
-    @property
-    def seconds(self) -> float:
-        return self._clock() - self._began
-
-    def __call__(self, line: str) -> None:
-        for number, part in enumerate(line.splitlines()):
-            at = f"{self.seconds:6.1f} s" if number == 0 else " " * 8
-            print(f"{self._dim}{at}{self._plain}  {part}", flush=True)
-
-    def heading(self, text: str) -> None:
-        print(f"\n{self._bold}{text}{self._plain}", flush=True)
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        self.heading(f"{len(self.steps) + 1}. {name}")
-        began = self.seconds
-        entry: dict[str, Any] = {"name": name, "seconds": None}
-        self.steps.append(entry)
-        try:
-            yield
-        finally:
-            entry["seconds"] = round(self.seconds - began, 1)
 
 
 class Demo:
@@ -121,7 +88,7 @@ class Demo:
 
     def train(self, wanted: str) -> tuple[Item, Item]:
         """Follow the next run to its end; give it and its model's manifest."""
-        told: list[Any] = [None]
+        told: list[Item] = [{}]
 
         def ended() -> tuple[Item | None, str]:
             fresh = [run for run in self.see.ledger("run") if run["run_id"] not in self.runs]
@@ -129,7 +96,7 @@ class Demo:
                 return None, "no new run in the ledger"
             run = fresh[0]
             progress = json.loads(self.see.object(f"logs/{run['run_id']}/{run['attempt']}/progress.json") or b"{}")
-            if progress and progress != told[0]:
+            if progress != told[0]:
                 told[0] = progress
                 of = f" of {progress['total']:,}" if progress["total"] else ""
                 self.say(f"progress: {progress['phase']}, {progress['done']:,}{of} {progress['unit']}")
@@ -139,7 +106,7 @@ class Demo:
 
         run = self.see.wait(f"A run ends {wanted}", RUN_SECONDS, ended)
         self.runs.append(run["run_id"])
-        manifest: Item = json.loads(self.see.object(f"models/{run['run_id']}/manifest.json") or b"{}")
+        manifest = self.see.document(f"models/{run['run_id']}/manifest.json")
         machine, rows, metrics = manifest["machine"], manifest["rows"], manifest["metrics"]
         self.say(f"machine: {machine['id']}, {machine['type']} {machine['lifecycle']} in {machine['zone']}")
         self.say(
@@ -154,7 +121,7 @@ class Demo:
 
     def first_run(self) -> None:
         run, manifest = self.train("PROMOTED")
-        cost = self._mail(f"({run['run_id']})")["body"].splitlines()[0].partition("PROMOTED: ")[2]
+        cost = self.see.mail(f"({run['run_id']})", ALERT_SECONDS)["body"].splitlines()[0].partition("PROMOTED: ")[2]
         self.say(f"cost: {cost}")
         self.report["run"] = {
             "id": run["run_id"], "rows_accepted": manifest["rows"]["accepted"],
@@ -200,6 +167,8 @@ class Demo:
             return (found[0] if found[0]["state"] == "SERVING" else None), f"release {number} is {found[0]['state']}"
 
         release = self.see.wait(f"Release {number} serves", RELEASE_SECONDS, serves)
+        service = self.see.settled(None, RELEASE_SECONDS)
+        self.say(f"the tasks before it are gone; {service['runningCount']} tasks run")
         version = self.see.ask("GET", "/version").body
         self.say(f"GET /version → {json.dumps(version)}")
         same = (version["digest"], version["model"], version["image_version"]) == (digest, release["model"], tag)
@@ -229,17 +198,11 @@ class Demo:
         self.promise("the champion is unchanged by worse data", self.report["champion_unchanged"])
 
     def new_image(self) -> None:
-        def only_one() -> tuple[Item | None, str]:
-            service = self.see.service()
-            seen = f"{len(service['deployments'])} deployments, {service['runningCount']} tasks"
-            settled = len(service["deployments"]) == 1 and service["runningCount"] == service["desiredCount"]
-            return (service if settled else None), seen
-
-        with Traffic(self.see, [review.text for review in self.reviews]) as traffic:
+        texts = [review.text for review in self.reviews]
+        with Traffic(self.see.connect, self.see.host, texts) as traffic:
             self.see.wait("The first answers", 30, lambda: (traffic.sent >= 20 or None, f"{traffic.sent} sent"))
             self.say(f"requests come all the time: {traffic.sent} so far, {len(traffic.failures)} failed")
             self._release(2, "v2")
-            self.see.wait("The old tasks are gone", RELEASE_SECONDS, only_one)
             enough = traffic.by_release["2"] + 100
             self.see.wait("More answers", 30, lambda: (traffic.by_release["2"] >= enough or None, f"{traffic.sent}"))
         shares = ", ".join(f"{count:,} by release {name}" for name, count in sorted(traffic.by_release.items()))
@@ -252,9 +215,9 @@ class Demo:
             "first_failure": traffic.failures[0] if traffic.failures else None,
             "p50_ms": traffic.slowest(0.5), "p95_ms": traffic.slowest(0.95),
         }  # fmt: skip
-        self.promise(
-            f"{len(traffic.failures)} of {traffic.sent:,} requests failed during the roll", not traffic.failures
-        )
+        both = set(traffic.by_release) == {"1", "2"}
+        sentence = f"{len(traffic.failures)} of {traffic.sent:,} requests failed while release 2 took over from 1"
+        self.promise(sentence, both and not traffic.failures)
         self.report["releases"] = [
             {"number": release["number"], "digest": release["image"], "model": release["model"],
              "state": release["state"]} for release in self.see.ledger("release")
@@ -266,26 +229,13 @@ class Demo:
         name, before = f"{self.cloud.stack}-latency-high", self.see.service()["desiredCount"]
         self.say(f"SetAlarmState {name} ALARM: AWS's own way to try what an alarm does")
         self.cloud.alarm(name, "ALARM", "Set by the demo: the slowest 5 % of the answers took longer than 300 ms.")
-        mail = self._mail(name)
-
-        def scaled() -> tuple[Item | None, str]:
-            service = self.see.service()
-            seen = f"{service['desiredCount']} tasks wanted, {service['runningCount']} run"
-            return (service if service["desiredCount"] == service["runningCount"] == before + 1 else None), seen
-
-        service = self.see.wait("One more task runs", ALARM_SECONDS, scaled)
+        mail = self.see.mail(name, ALERT_SECONDS)
+        after = self.see.settled(before + 1, ALERT_SECONDS)["runningCount"]
         self.say(f"Subject: {mail['subject']}\n{mail['body']}")
-        self.say(f"the service: {before} tasks before, {service['desiredCount']} wanted, {service['runningCount']} run")
+        self.say(f"the service: {before} tasks before, {after} run now")
         self.report["alert"] = {"subject": mail["subject"], "body": mail["body"]}
-        self.report["scaled"] = {"before": before, "after": service["runningCount"]}
-        self.promise(f"the alarm was told, and {before} tasks became {service['runningCount']}", True)
-
-    def _mail(self, about: str) -> Item:
-        def come() -> tuple[Item | None, str]:
-            mails = self.see.mails()
-            return next((mail for mail in mails if about in mail["subject"]), None), f"{len(mails)} mails"
-
-        return self.see.wait(f"A mail about {about}", ALARM_SECONDS, come)
+        self.report["scaled"] = {"before": before, "after": after}
+        self.promise(f"the alarm was told with what was done: {before} tasks became {after}", "Scaled" in mail["body"])
 
     def run(self) -> None:
         with self.say.step("The local cloud, and the stack in it"):
@@ -372,13 +322,13 @@ def main() -> int:
     parser.add_argument("--state", type=Path, default=STATE, metavar="FOLDER", help="where its cloud keeps everything")
     parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help="where the report goes")
     given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
+    given.state.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, terminated)
-    with (given.out / ".lock").open("w") as lock:
+    with (given.state / "demo.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"Another demo writes to {given.out}. Wait for its end, or give another --out.", file=sys.stderr)
+            print(f"Another demo runs in {given.state}. Wait for its end, or give another --state.", file=sys.stderr)
             return 1
         fresh(given.out)
         end_what_is_left(given.state)

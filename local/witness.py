@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -34,6 +35,38 @@ class NotSeen(Exception):
     """What was waited for did not come, or something else came; the message is for the person at the screen."""
 
 
+class Teller:
+    """Prints one line a fact with its second, under a heading a step, and keeps how long each step took."""
+
+    def __init__(self, clock: Callable[[], float], *, colour: bool) -> None:
+        self._clock, self._began = clock, clock()
+        self._dim, self._bold, self._plain = ("\033[2m", "\033[1m", "\033[0m") if colour else ("", "", "")
+        self.steps: list[dict[str, Any]] = []
+
+    @property
+    def seconds(self) -> float:
+        return self._clock() - self._began
+
+    def __call__(self, line: str) -> None:
+        for number, part in enumerate(line.splitlines()):
+            at = f"{self.seconds:6.1f} s" if number == 0 else " " * 8
+            print(f"{self._dim}{at}{self._plain}  {part}", flush=True)
+
+    def heading(self, text: str) -> None:
+        print(f"\n{self._bold}{text}{self._plain}", flush=True)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        self.heading(f"{len(self.steps) + 1}. {name}")
+        began = self.seconds
+        entry: dict[str, Any] = {"name": name, "seconds": None}
+        self.steps.append(entry)
+        try:
+            yield
+        finally:
+            entry["seconds"] = round(self.seconds - began, 1)
+
+
 @dataclass
 class Witness:
     """Reads one local cloud. `look` tells what is new in the ledger and in the inbox since the last look."""
@@ -45,6 +78,7 @@ class Witness:
     clock: Callable[[], float] = time.monotonic
     outputs: dict[str, str] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
+    _last: dict[str, str] = field(default_factory=dict)
 
     # --- waiting ---
 
@@ -66,10 +100,15 @@ class Witness:
     def look(self) -> None:
         for record in self.history():
             mark = json.dumps(record, sort_keys=True)
-            if mark not in self._told:
-                self._told.add(mark)
-                change = f"{record['was']} → {record['now']}" if record["was"] else record["now"]
-                self.say(f"ledger: {record['subject']} {change}: {record['why']}")
+            if mark in self._told:
+                continue
+            self._told.add(mark)
+            subject, now = record["subject"], record["now"]
+            change = now if record["was"] in {"", now} else f"{record['was']} → {now}"
+            line = f"ledger: {subject} {change}: {record['why']}"
+            if self._last.get(subject) != line:  # a step that was written twice is told once
+                self.say(line)
+            self._last[subject] = line
         for mail in self.mails():
             mark = f"mail {mail['n']}"
             if mark not in self._told:
@@ -109,6 +148,12 @@ class Witness:
             raise
         return bytes(got["Body"].read())
 
+    def document(self, key: str) -> Item:
+        body = self.object(key)
+        if body is None:
+            raise NotSeen(f"{key} is not in the bucket. Logs: {self.cloud.logs}")
+        return dict(json.loads(body))
+
     def keys(self, prefix: str) -> list[str]:
         pages = self.cloud.client("s3").get_paginator("list_objects_v2").paginate(
             Bucket=self.outputs["BucketName"], Prefix=prefix
@@ -118,9 +163,29 @@ class Witness:
     def mails(self) -> list[Item]:
         return inbox.messages(self.cloud.state / "inbox")
 
+    def mail(self, about: str, seconds: float) -> Item:
+        """The first mail with these words in its subject, waited for."""
+
+        def come() -> tuple[Item | None, str]:
+            mails = self.mails()
+            return next((mail for mail in mails if about in mail["subject"]), None), f"{len(mails)} mails"
+
+        return self.wait(f"A mail about {about}", seconds, come)
+
     def service(self) -> Item:
         names = {"cluster": self.outputs["ClusterName"], "services": [self.outputs["ServiceName"]]}
         return dict(self.cloud.client("ecs").describe_services(**names)["services"][0])
+
+    def settled(self, tasks: int | None, seconds: float) -> Item:
+        """The service when only its newest deployment is left and all its tasks (`tasks`, if told) run, waited for."""
+
+        def still() -> tuple[Item | None, str]:
+            service = self.service()
+            wanted, running, deployments = service["desiredCount"], service["runningCount"], service["deployments"]
+            calm = len(deployments) == 1 and wanted == running and tasks in (None, wanted)
+            return (service if calm else None), f"{len(deployments)} deployments, {running} of {wanted} tasks run"
+
+        return self.wait("The service is settled", seconds, still)
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
         """One request through the load balancer, on a connection of its own."""
@@ -193,8 +258,11 @@ class Traffic:
     Every answer that is not 200, and every connection that breaks, is a failed request.
     """
 
-    def __init__(self, witness: Witness, texts: Sequence[str], *, rate: float = 50, kept: int = 4, fresh: int = 2):
-        self._witness, self._texts = witness, itertools.cycle(texts)
+    def __init__(
+        self, connect: Callable[[], http.client.HTTPConnection], host: str, texts: Sequence[str], *,
+        rate: float = 50, kept: int = 4, fresh: int = 2, clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._connect, self._host, self._clock, self._texts = connect, host, clock, itertools.cycle(texts)
         self._every = (kept + fresh) / rate
         self._ended, self._lock = threading.Event(), threading.Lock()
         self._threads = [threading.Thread(target=self._send, args=(number < kept,)) for number in range(kept + fresh)]
@@ -221,15 +289,15 @@ class Traffic:
         return sorted(self.took)[max(0, round(share * len(self.took)) - 1)] if self.took else 0.0
 
     def _send(self, keep: bool) -> None:
-        connection = self._witness.connect()
+        connection = self._connect()
         for due in self._ticks():
-            self._ended.wait(max(0.0, due - self._witness.clock()))
+            self._ended.wait(max(0.0, due - self._clock()))
             if self._ended.is_set():
                 break
             try:
                 with self._lock:
                     body = {"text": next(self._texts)}
-                answer = exchange(connection, self._witness.host, "POST", "/predict", body, self._witness.clock)
+                answer = exchange(connection, self._host, "POST", "/predict", body, self._clock)
                 self._count(answer)
                 if not keep:
                     connection.close()
@@ -241,10 +309,10 @@ class Traffic:
 
     def _ticks(self) -> Iterator[float]:
         """When to send next. A late answer puts the others off; it is not made up for by a burst."""
-        due = self._witness.clock()
+        due = self._clock()
         while True:
             yield due
-            due = max(due + self._every, self._witness.clock())
+            due = max(due + self._every, self._clock())
 
     def _count(self, answer: Answer) -> None:
         with self._lock:

@@ -6,4 +6,9 @@ going in, `models/<run id>/manifest.json` coming out.
 
 from __future__ import annotations
 
+import os
+
 VERSION = "1.0.0"
+
+# ONNX Runtime's wheels for Linux report their use to Microsoft, unless this is set before the first import.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import random
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -85,8 +86,8 @@ class Stack:
         """What IAM refused to the functions, in their own log."""
         pages = self.cloud.client("logs").get_paginator("filter_log_events").paginate(
             logGroupName=self.outputs["ControlPlaneLogGroup"])
-        lines = [line for page in pages for event in page["events"] for line in event["message"].splitlines()]
-        return [line[-600:] for line in lines if "not authorized to perform" in line]
+        texts = [event["message"] for page in pages for event in page["events"]]
+        return [found for text in texts for found in re.findall(r"User: \S+ is not authorized to perform: \S+", text)]
 
     def wait(self, what: str, seen: Callable[[], T], seconds: float = 90) -> T:
         """The first true answer. When none comes, say what was waited for and what IAM refused meanwhile."""

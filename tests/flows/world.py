@@ -158,7 +158,8 @@ class World:
     # -- events, put together as the Lambdas do -------------------------------------------------------------------
     def on_data_dropped(self, drop: Drop) -> str:
         guard = self.fuse.guard
-        return Ingest(guard(self.ledger), guard(self.bucket), guard(self.timer), self.clock, Columns(), PATIENCE).take(drop)
+        ingest = Ingest(guard(self.ledger), guard(self.bucket), guard(self.timer), self.clock, Columns(), PATIENCE)
+        return ingest.take(drop)
 
     def on_batch_settled(self, ring: Ring) -> None:
         training = self._training()

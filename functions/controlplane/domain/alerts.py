@@ -66,7 +66,7 @@ def run_ended(run: Run, *, sentence: str, cost: str, bucket: str, serves: bool) 
     }[run.state]
     what = {"PROMOTED": "new champion", "REJECTED": "challenger refused", "FAILED": "run failed"}[run.state.value]
     return Alert.of(
-        f"run {run.run_id} {run.attempt} {run.state}", f"Tidegate: {what} in dataset {run.dataset} ({run.run_id})",
+        f"run {run.run_id} {run.state}", f"Tidegate: {what} in dataset {run.dataset} ({run.run_id})",
         happened=f"Run {run.run_id} of dataset {run.dataset} ended {run.state}: {cost}.",
         why=sentence, done=done, to_do=to_do, look=look,
     )

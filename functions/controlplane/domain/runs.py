@@ -56,7 +56,6 @@ class Run:
     claimed_at: datetime | None = None
     stints: tuple[Stint, ...] = ()
     reason: str = ""
-    retries: int = 0
     version: int = 0
 
     @property
@@ -64,9 +63,8 @@ class Run:
         """Nothing was trained yet, so what it is compared with may still change."""
         return not self.stints
 
-    def tried_again(self) -> Run:
-        """A failed run whose data was dropped again gets as many machines anew."""
-        return replace(self, state=RunState.QUEUED, machine=None, retries=self.retries + 1)
+    def was_on(self, machine: str) -> bool:
+        return any(stint.machine == machine for stint in self.stints)
 
     @property
     def launch_token(self) -> str:
@@ -127,7 +125,7 @@ def after_machine_ended(run: Run, outcome: Outcome | None, *, published: bool, m
     if outcome and outcome.outcome == "failed":
         return run.ended(RunState.FAILED, outcome.reason)
     why = outcome.reason if outcome else "The machine ended without a word."
-    if len(run.stints) >= max_attempts * (run.retries + 1):
+    if len(run.stints) >= max_attempts:
         ended = f"{len(run.stints)} machines ended before the model was published. Last: {why}"
         return run.ended(RunState.FAILED, ended)
     return replace(run, state=RunState.INTERRUPTED, machine=None, reason=why)

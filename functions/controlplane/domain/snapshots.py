@@ -34,10 +34,14 @@ class Snapshot:
         """`<dataset>-<digest>`, in letters that an S3 prefix, a tag and a client token take."""
         return f"{slug(self.dataset)}-{self.digest.removeprefix('sha256:')[:12]}"
 
+    def run_id_after(self, failed: int) -> str:
+        """Of a new run when so many of the same snapshot failed before: `…-2` is the second one."""
+        return f"{self.run_id}-{failed + 1}" if failed else self.run_id
+
 
 def slug(dataset: str) -> str:
-    """A dataset's name in [a-z0-9-], at most 34 letters; a name that had to be changed carries a hash of itself."""
-    plain = re.sub(r"[^a-z0-9]+", "-", dataset.lower()).strip("-")[:26].strip("-")
+    """A dataset's name in [a-z0-9-], at most 31 letters; a name that had to be changed carries a hash of itself."""
+    plain = re.sub(r"[^a-z0-9]+", "-", dataset.lower()).strip("-")[:24].strip("-")
     if plain == dataset:
         return plain
     mark = hashlib.sha256(dataset.encode()).hexdigest()[:6]

@@ -34,9 +34,26 @@ class Reconcile:
     tag_pattern: str
 
     def look(self) -> list[str]:
-        """Return what was found and done, a line each."""
-        return [*self._batches(), *self._machines(), *self._images(), *self.releasing.settle(),
-                *(f"launched {run_id}" for run_id in self.training.work_queue())]
+        """Return what was found and done, a line each. One part that fails does not keep the others from being done."""
+        found: list[str] = []
+        faults: list[Exception] = []
+        for part in (self._batches, self._runs, self._orphans, self._champion, self._images, self.releasing.settle,
+                     self._launches):
+            try:
+                found += part()
+            except Exception as fault:  # noqa: BLE001  all of them leave together, below
+                faults.append(fault)
+        if faults:
+            raise ExceptionGroup("; ".join(found) or "nothing else was found", faults)
+        return found
+
+    def _launches(self) -> list[str]:
+        return [f"launched {run_id}" for run_id in self.training.work_queue()]
+
+    def _champion(self) -> list[str]:
+        """A champion whose release was never proposed, because a function died in between."""
+        champion = self.ledger.champion(self.served_dataset)
+        return self.releasing.propose(f"model {champion}", model=champion) if champion else []
 
     def _batches(self) -> list[str]:
         """Batches whose delayed message never came."""
@@ -49,8 +66,8 @@ class Reconcile:
                 found.append(f"{batch.batch_id}: {told}")
         return found
 
-    def _machines(self) -> list[str]:
-        """Runs without a machine go on or end; machines without a run are ended."""
+    def _runs(self) -> list[str]:
+        """Runs without a machine go on or end."""
         found, now = [], self.clock()
         alive = self.fleet.machines()
         for run_id, _ in self.ledger.queue().active:
@@ -64,7 +81,12 @@ class Reconcile:
                 told = self.training.machine_runs(run)
             if told and told != "nothing to do":
                 found.append(f"run {run_id}: {told}")
-        for machine, (run_id, launched_at) in alive.items():
+        return found
+
+    def _orphans(self) -> list[str]:
+        """Machines of this stack without a run are ended."""
+        found, now = [], self.clock()
+        for machine, (run_id, launched_at) in self.fleet.machines().items():
             run = self.ledger.run(run_id)
             if run and not run.state.is_final and run.machine in {machine, None}:
                 continue  # its own, or one whose launch is still being written down: the next launch finds it
@@ -82,8 +104,6 @@ class Reconcile:
         if not self.training.bucket.is_published(run_id):
             return ""
         run = self.training.model_published(run_id, policy=self.policy, served_dataset=self.served_dataset)
-        if run and run.state == "PROMOTED" and run.dataset == self.served_dataset:
-            self.releasing.propose(f"model {run_id}", model=run_id)
         return f"published, now {run.state}" if run else ""
 
     def _images(self) -> list[str]:

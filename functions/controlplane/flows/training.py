@@ -64,18 +64,31 @@ class Training:
         snapshot = Snapshot.of(
             batch.dataset, self.ledger.accepted_drops(batch.dataset), self.bucket.present(batch.dataset)
         )
-        known = self.ledger.run(snapshot.run_id) if snapshot.drops else None
-        if not snapshot.drops or (known and known.state is not RunState.FAILED):
-            why = f"run {known.run_id} has these very objects" if known else "no accepted drop lies in the bucket"
-            self.ledger.close(batch, run=None, queue=self.ledger.queue(), alerts=refused,
-                              record=Record(now, f"batch {batch.batch_id}", "OPEN", "CLOSED", f"no new run: {why}"))
-            return f"no new run: {why}"
-        new = Run(run_id=snapshot.run_id, dataset=batch.dataset, digest=snapshot.digest, created_at=now)
-        run = known.tried_again() if known else new
-        self.bucket.write_spec(run.run_id, self._spec(run, snapshot, columns))
-        self.ledger.close(batch, run=run, queue=self.ledger.queue().with_waiting(run), alerts=refused,
-                          record=Record(now, f"run {run.run_id}", "", "QUEUED", f"{batch.batch_id} settled"))
-        return f"queued {run.run_id}"
+        run, why = self._new_run(snapshot) if snapshot.drops else (None, "no accepted drop lies in the bucket")
+        if run:
+            self.bucket.write_spec(run.run_id, self._spec(run, snapshot, columns))
+            record = Record(now, f"run {run.run_id}", "", "QUEUED", why)
+        else:
+            record = Record(now, f"batch {batch.batch_id}", "OPEN", "CLOSED", f"no new run: {why}")
+
+        def close() -> None:
+            queue = self.ledger.queue()
+            self.ledger.close(batch, run=run, queue=queue.with_waiting(run) if run else queue, alerts=refused,
+                              record=record)
+
+        on_conflict_again(close)
+        return f"queued {run.run_id}" if run else f"no new run: {why}"
+
+    def _new_run(self, snapshot: Snapshot) -> tuple[Run | None, str]:
+        """The run that the snapshot asks for, if it has none yet or only failed ones; and why."""
+        failed = 0
+        while known := self.ledger.run(snapshot.run_id_after(failed)):
+            if known.state is not RunState.FAILED:
+                return None, f"run {known.run_id} has these very objects"
+            failed += 1
+        run = Run(run_id=snapshot.run_id_after(failed), dataset=snapshot.dataset, digest=snapshot.digest,
+                  created_at=self.clock())
+        return run, f"{failed} runs of this data failed; dropped again" if failed else "its batch settled"
 
     def _spec(self, run: Run, snapshot: Snapshot, columns: Columns) -> dict[str, Any]:
         objects = [{"key": d.key, "version_id": d.version_id, "etag": d.etag, "bytes": d.size} for d in snapshot.drops]
@@ -137,7 +150,7 @@ class Training:
         run = self.ledger.run(run_id) if run_id else None
         if run is None or run.state.is_final:
             return "nothing to do"
-        if run.machine is None and run.state is RunState.LAUNCHING:
+        if run.machine is None and run.state is RunState.LAUNCHING and not run.was_on(machine_id):
             raise TryAgain(f"the launch of {run.run_id} is still being written down")
         if run.machine != machine_id:
             return "nothing to do: the run is on another machine"

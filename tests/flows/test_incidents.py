@@ -1,0 +1,67 @@
+"""An alarm is answered once, and people are told what was done."""
+
+from __future__ import annotations
+
+from tests.flows.test_releasing import rolled_out, served
+from tests.flows.world import World, alarm
+
+
+def test_slow_answers_scale_once_however_often_the_event_comes() -> None:
+    world = World()
+    change = alarm("latency-high", world.clock.now)
+    for _ in range(5):
+        world.on_alarm_changed(change)
+    assert world.service.desired == 3
+    assert world.subjects == ["Tidegate: ALARM tidegate-latency-high"]
+    assert "Scaled the service from 2 to 3 tasks." in world.notifier.mails[0].body
+
+
+def test_at_the_ceiling_people_are_told_only() -> None:
+    world = World()
+    world.service.desired = 4
+    world.on_alarm_changed(alarm("latency-high", world.clock.now))
+    assert world.service.desired == 4
+    assert "the most that are allowed" in world.notifier.mails[0].body
+
+
+def test_errors_after_a_release_take_image_and_model_back_together() -> None:
+    world = World()
+    run = world.promoted()
+    first = rolled_out(world, "v1")
+    rolled_out(world, "v2")
+    change = alarm("errors-high", world.clock.now)
+    for _ in range(5):
+        world.on_alarm_changed(change)
+    world.on_deployment_changed(world.service.completes())
+    assert served(world) == (first.digest, run.run_id)
+    assert world.service.made == 3
+    assert world.subjects.count("Tidegate: ALARM tidegate-errors-high") == 1
+
+
+def test_a_rollback_never_triggers_itself() -> None:
+    world = World()
+    world.promoted()
+    rolled_out(world, "v1")
+    rolled_out(world, "v2")
+    world.on_alarm_changed(alarm("errors-high", world.clock.now))
+    world.on_deployment_changed(world.service.completes())
+    world.clock.forward(minutes=1)
+    world.on_alarm_changed(alarm("errors-high", world.clock.now))
+    assert world.ledger.rollout().rolling is None
+    assert "itself a rollback" in world.notifier.mails[-1].body
+
+
+def test_the_end_of_an_alarm_that_arrives_before_its_begin_is_told_too() -> None:
+    world = World()
+    begin = alarm("latency-high", world.clock.now)
+    world.clock.forward(minutes=5)
+    world.on_alarm_changed(alarm("latency-high", world.clock.now, "OK", "ALARM"))
+    world.on_alarm_changed(begin)
+    assert world.subjects == ["Tidegate: OK tidegate-latency-high", "Tidegate: ALARM tidegate-latency-high"]
+
+
+def test_what_is_no_news_is_told_to_nobody() -> None:
+    world = World()
+    world.on_alarm_changed(alarm("latency-high", world.clock.now, "OK", "INSUFFICIENT_DATA"))
+    assert world.subjects == []
+    assert world.ledger.history == []
