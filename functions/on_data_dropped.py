@@ -20,8 +20,13 @@ flow = cache(wiring.on_data_dropped)
 
 def parse(event: dict[str, Any]) -> Drop:
     told = event["detail"]["object"]
-    return Drop(key=told["key"], etag=told["etag"], size=told["size"], version_id=told.get("version-id"),
-                sequencer=told.get("sequencer", ""))
+    return Drop(
+        key=told["key"],
+        etag=told["etag"],
+        size=told["size"],
+        version_id=told.get("version-id"),
+        sequencer=told.get("sequencer", ""),
+    )
 
 
 @logger.inject_lambda_context

@@ -14,8 +14,14 @@ from controlplane import wiring
 
 logger = Logger()
 flow = cache(wiring.on_machine_changed)
-ALIVE = {"pending": None, "running": True, "shutting-down": False, "stopping": False, "stopped": False,
-         "terminated": False}
+ALIVE = {
+    "pending": None,
+    "running": True,
+    "shutting-down": False,
+    "stopping": False,
+    "stopped": False,
+    "terminated": False,
+}
 
 
 @dataclass(frozen=True)

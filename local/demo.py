@@ -302,7 +302,8 @@ def play(demo: Demo) -> int:
 
 def fresh(out: Path) -> None:
     """Nothing of an earlier demo may be taken for this one's."""
-    (out / "report.json").unlink(missing_ok=True)
+    for kept in ("report.json", "model-card.md", "dropped.csv", *(path.name for path in out.glob("*.png"))):
+        (out / kept).unlink(missing_ok=True)
     shutil.rmtree(out / "alerts", ignore_errors=True)
     (out / "alerts").mkdir(parents=True)
 

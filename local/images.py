@@ -73,32 +73,34 @@ def build(folder: Path, *, image_version: str) -> Built:
     layer = io.BytesIO()
     with gzip.GzipFile(filename="", mode="wb", fileobj=layer, mtime=0) as packed:
         packed.write(plain)
-    config = canonical({
-        "architecture": architecture(),
-        "os": "linux",
-        "config": {
-            "User": "10001:10001",
-            "Env": ["PATH=/app:/usr/local/bin:/usr/bin:/bin", "PYTHONUNBUFFERED=1"],
-            "WorkingDir": f"/{APP}",
-            "Cmd": ["serve"],
-            "ExposedPorts": {"8080/tcp": {}},
-            "Labels": {
-                "org.opencontainers.image.title": "tidegate-inference",
-                "org.opencontainers.image.version": image_version,
-                "tidegate.dependencies": "of the virtual environment that runs it; built without a container engine",
+    config = canonical(
+        {
+            "architecture": architecture(),
+            "os": "linux",
+            "config": {
+                "User": "10001:10001",
+                "Env": ["PATH=/app:/usr/local/bin:/usr/bin:/bin", "PYTHONUNBUFFERED=1"],
+                "WorkingDir": f"/{APP}",
+                "Cmd": ["serve"],
+                "ExposedPorts": {"8080/tcp": {}},
+                "Labels": {
+                    "org.opencontainers.image.title": "tidegate-inference",
+                    "org.opencontainers.image.version": image_version,
+                    "tidegate.dependencies": "of the virtual environment that runs it; built without an engine",
+                },
             },
-        },
-        "rootfs": {"type": "layers", "diff_ids": [digest_of(plain)]},
-        "history": [{"created_by": "local.images", "comment": f"inference image {image_version}"}],
-    })
-    manifest = canonical({
-        "schemaVersion": 2,
-        "mediaType": DOCKER_MANIFEST,
-        "config": {"mediaType": CONFIG_TYPE, "size": len(config), "digest": digest_of(config)},
-        "layers": [
-            {"mediaType": LAYER_TYPE, "size": len(layer.getvalue()), "digest": digest_of(layer.getvalue())}
-        ],
-    })
+            "rootfs": {"type": "layers", "diff_ids": [digest_of(plain)]},
+            "history": [{"created_by": "local.images", "comment": f"inference image {image_version}"}],
+        }
+    )
+    manifest = canonical(
+        {
+            "schemaVersion": 2,
+            "mediaType": DOCKER_MANIFEST,
+            "config": {"mediaType": CONFIG_TYPE, "size": len(config), "digest": digest_of(config)},
+            "layers": [{"mediaType": LAYER_TYPE, "size": len(layer.getvalue()), "digest": digest_of(layer.getvalue())}],
+        }
+    )
     return Built(manifest, config, layer.getvalue())
 
 

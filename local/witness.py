@@ -119,11 +119,15 @@ class Witness:
 
     def ledger(self, kind: str) -> list[Item]:
         """The documents of one kind, in the order of their ids."""
-        pages = self.cloud.client("dynamodb").get_paginator("query").paginate(
-            TableName=self.outputs["LedgerTableName"],
-            KeyConditionExpression="kind = :kind",
-            ExpressionAttributeValues={":kind": {"S": kind}},
-            ConsistentRead=True,
+        pages = (
+            self.cloud.client("dynamodb")
+            .get_paginator("query")
+            .paginate(
+                TableName=self.outputs["LedgerTableName"],
+                KeyConditionExpression="kind = :kind",
+                ExpressionAttributeValues={":kind": {"S": kind}},
+                ConsistentRead=True,
+            )
         )
         return [json.loads(item["doc"]["S"]) for page in pages for item in page["Items"]]
 
@@ -155,8 +159,10 @@ class Witness:
         return dict(json.loads(body))
 
     def keys(self, prefix: str) -> list[str]:
-        pages = self.cloud.client("s3").get_paginator("list_objects_v2").paginate(
-            Bucket=self.outputs["BucketName"], Prefix=prefix
+        pages = (
+            self.cloud.client("s3")
+            .get_paginator("list_objects_v2")
+            .paginate(Bucket=self.outputs["BucketName"], Prefix=prefix)
         )
         return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 

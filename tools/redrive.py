@@ -109,8 +109,10 @@ def main() -> int:
         _, left = hand_over(sqs, boto3.client("lambda"), queues[EVENTS])
         return 1 if left else 0
     except (ClientError, BotoCoreError, KeyError) as fault:
-        print(f"Could not redrive {asked.stack}: {fault}. Is the stack's name right, and may you read it?",
-              file=sys.stderr)
+        print(
+            f"Could not redrive {asked.stack}: {fault}. Is the stack's name right, and may you read it?",
+            file=sys.stderr,
+        )
         return 2
 
 

@@ -78,8 +78,10 @@ def functions(stack: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for name, told in of_type(stack, "AWS::Serverless::Function"):
         file = "functions/" + told["Handler"].removesuffix(".handler") + ".py"
         events = ", ".join(come_from(event) for event in told.get("Events", {}).values())
-        may = [policy["Ref"] if "Ref" in policy else ", ".join(s["Sid"] for s in policy["Statement"])
-               for policy in told["Policies"]]
+        may = [
+            policy["Ref"] if "Ref" in policy else ", ".join(s["Sid"] for s in policy["Statement"])
+            for policy in told["Policies"]
+        ]
         yield f"`{name}`", f"`{file}`", events or "CloudFormation (custom resource)", "; ".join(may)
 
 
@@ -120,8 +122,10 @@ def untrue_places() -> list[str]:
     known = files | {str(parent) for file in files for parent in Path(file).parents}
     untrue = []
     for document in [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]:
-        for place in re.findall(r"`((?:functions|trainer|inference_image|local|events|tests|docs|tools|bench)/[\w./-]*)`",
-                                document.read_text()):
+        for place in re.findall(
+            r"`((?:functions|trainer|inference_image|local|events|tests|docs|tools|bench)/[\w./-]*)`",
+            document.read_text(),
+        ):
             if place.rstrip("/") not in known:
                 untrue.append(f"{document.relative_to(ROOT)} names `{place}`, which is not there")
     return untrue

@@ -42,9 +42,14 @@ def clock() -> datetime:
 
 def on_data_dropped(environ: Environ = os.environ) -> Callable[[Drop], str]:
     s = settings.OnDataDropped.load(environ)
-    return Ingest(ledger=_ledger(s), bucket=S3Bucket(boto3.client("s3"), s.bucket),
-                  timer=SqsTimer(boto3.client("sqs"), s.batch_queue_url), clock=clock,
-                  columns=_columns(s), patience=_patience(s)).take
+    return Ingest(
+        ledger=_ledger(s),
+        bucket=S3Bucket(boto3.client("s3"), s.bucket),
+        timer=SqsTimer(boto3.client("sqs"), s.batch_queue_url),
+        clock=clock,
+        columns=_columns(s),
+        patience=_patience(s),
+    ).take
 
 
 def on_batch_settled(environ: Environ = os.environ) -> Callable[[str | None, str, datetime | None], list[str]]:
@@ -128,8 +133,15 @@ def on_deployment_changed(environ: Environ = os.environ) -> Callable[[str | None
 def on_alarm_changed(environ: Environ = os.environ) -> Callable[[AlarmChange], str]:
     s = settings.OnAlarmChanged.load(environ)
     service, tell = _service(s), _telling(s)
-    incidents = Incidents(ledger=_ledger(s), service=service, releasing=_releasing(s, service), clock=clock,
-                          ceiling=s.max_tasks, bake=timedelta(minutes=s.bake_minutes), dashboard=s.dashboard)
+    incidents = Incidents(
+        ledger=_ledger(s),
+        service=service,
+        releasing=_releasing(s, service),
+        clock=clock,
+        ceiling=s.max_tasks,
+        bake=timedelta(minutes=s.bake_minutes),
+        dashboard=s.dashboard,
+    )
 
     def answer(change: AlarmChange) -> str:
         done = incidents.answer(change)
@@ -143,9 +155,17 @@ def on_reconcile_due(environ: Environ = os.environ) -> Callable[[], list[str]]:
     s = settings.OnReconcileDue.load(environ)
     tell = _telling(s)
     reconcile = Reconcile(
-        ledger=_ledger(s), fleet=_fleet(s), images=EcrImages(boto3.client("ecr"), s.repository),
-        training=_training(s), releasing=_releasing(s, _service(s)), clock=clock, patience=_patience(s),
-        columns=_columns(s), policy=_policy(s), served_dataset=s.served_dataset, repository=s.repository,
+        ledger=_ledger(s),
+        fleet=_fleet(s),
+        images=EcrImages(boto3.client("ecr"), s.repository),
+        training=_training(s),
+        releasing=_releasing(s, _service(s)),
+        clock=clock,
+        patience=_patience(s),
+        columns=_columns(s),
+        policy=_policy(s),
+        served_dataset=s.served_dataset,
+        repository=s.repository,
         tag_pattern=s.deploy_tag_pattern,
     )
 
@@ -176,33 +196,54 @@ def _patience(s: settings.OnDataDropped | settings.OnBatchSettled | settings.OnR
     return Patience(quiet=timedelta(seconds=s.quiet_seconds), max_wait=timedelta(seconds=s.max_wait_seconds))
 
 
-_RunSettings = (
-    settings.OnBatchSettled | settings.OnMachineChanged | settings.OnModelPublished | settings.OnReconcileDue
-)
+_RunSettings = settings.OnBatchSettled | settings.OnMachineChanged | settings.OnModelPublished | settings.OnReconcileDue
 _ServiceSettings = (
-    settings.OnModelPublished | settings.OnImagePushed | settings.OnDeploymentChanged | settings.OnAlarmChanged
+    settings.OnModelPublished
+    | settings.OnImagePushed
+    | settings.OnDeploymentChanged
+    | settings.OnAlarmChanged
     | settings.OnReconcileDue
 )
 
 
 def _fleet(s: _RunSettings) -> Ec2Fleet:
-    return Ec2Fleet(boto3.client("ec2"), launch_template=s.launch_template_id, version=s.launch_template_version,
-                    subnets=s.subnet_ids.split(","), types=s.instance_types.split(","), stack=s.stack)
+    return Ec2Fleet(
+        boto3.client("ec2"),
+        launch_template=s.launch_template_id,
+        version=s.launch_template_version,
+        subnets=s.subnet_ids.split(","),
+        types=s.instance_types.split(","),
+        stack=s.stack,
+    )
 
 
 def _training(s: _RunSettings) -> Training:
     limits = RunLimits(
-        max_concurrent=s.max_concurrent_runs, max_attempts=s.max_attempts, max_hours=s.max_run_hours,
-        max_rejected_share=s.max_rejected_share, capacity_wait=timedelta(seconds=s.capacity_wait_seconds),
+        max_concurrent=s.max_concurrent_runs,
+        max_attempts=s.max_attempts,
+        max_hours=s.max_run_hours,
+        max_rejected_share=s.max_rejected_share,
+        capacity_wait=timedelta(seconds=s.capacity_wait_seconds),
     )
-    return Training(ledger=_ledger(s), bucket=S3Bucket(boto3.client("s3"), s.bucket), fleet=_fleet(s),
-                    timer=SqsTimer(boto3.client("sqs"), s.batch_queue_url), clock=clock, limits=limits,
-                    bucket_name=s.bucket)
+    return Training(
+        ledger=_ledger(s),
+        bucket=S3Bucket(boto3.client("s3"), s.bucket),
+        fleet=_fleet(s),
+        timer=SqsTimer(boto3.client("sqs"), s.batch_queue_url),
+        clock=clock,
+        limits=limits,
+        bucket_name=s.bucket,
+    )
 
 
 def _service(s: _ServiceSettings) -> EcsService:
-    return EcsService(boto3.client("ecs"), cluster=s.cluster, service=s.service, repository_uri=s.repository_uri,
-                      models_uri=s.models_uri)
+    return EcsService(
+        boto3.client("ecs"),
+        cluster=s.cluster,
+        service=s.service,
+        repository_uri=s.repository_uri,
+        models_uri=s.models_uri,
+    )
 
 
 def _releasing(s: _ServiceSettings, service: EcsService) -> Releasing:
@@ -210,8 +251,9 @@ def _releasing(s: _ServiceSettings, service: EcsService) -> Releasing:
 
 
 def _policy(s: settings.OnModelPublished | settings.OnReconcileDue) -> Policy:
-    return Policy(min_gain=s.min_gain, max_p=s.max_p, max_class_loss=s.max_class_loss,
-                  max_calibration_loss=s.max_calibration_loss)
+    return Policy(
+        min_gain=s.min_gain, max_p=s.max_p, max_class_loss=s.max_class_loss, max_calibration_loss=s.max_calibration_loss
+    )
 
 
 def _telling(s: _RunSettings | _ServiceSettings) -> Callable[[], int]:

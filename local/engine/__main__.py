@@ -40,7 +40,10 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--endpoint", required=True, help="the emulator, as tasks reach it")
     parser.add_argument("--region", required=True)
     parser.add_argument(
-        "--placeholder", action="append", default=[], metavar="REFERENCE",
+        "--placeholder",
+        action="append",
+        default=[],
+        metavar="REFERENCE",
         help="public image that runs with this machine's Python; may be repeated",
     )
     pace = Pace()
@@ -59,9 +62,14 @@ async def serve(options: argparse.Namespace) -> None:
     credentials = Credentials(Roles(cloud.endpoint, cloud.region).assume, partial(datetime.now, UTC))
     for_tasks = socket.create_server(("127.0.0.1", 0))
     containers = Containers(
-        state, images, Tasks(cloud.endpoint, cloud.region), credentials, cloud,
+        state,
+        images,
+        Tasks(cloud.endpoint, cloud.region),
+        credentials,
+        cloud,
         Pace(grace=options.grace, watch_every=options.watch_every, drain=options.drain),
-        loopback_addresses(secrets.randbelow(1 << 16)), partial(secrets.token_hex, 32),
+        loopback_addresses(secrets.randbelow(1 << 16)),
+        partial(secrets.token_hex, 32),
         f"http://127.0.0.1:{for_tasks.getsockname()[1]}",
     )
     ended = asyncio.Event()
@@ -85,10 +93,16 @@ async def serve(options: argparse.Namespace) -> None:
 
 
 def server(app: Starlette) -> uvicorn.Server:
-    return uvicorn.Server(uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=2,
-    ))
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=2,
+        )
+    )
 
 
 @contextlib.contextmanager

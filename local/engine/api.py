@@ -75,10 +75,15 @@ async def ping(_: Request) -> Response:
 
 
 async def version(_: Request) -> Response:
-    return JSONResponse({
-        "Version": "tidegate-local", "ApiVersion": API_VERSION, "MinAPIVersion": "1.24", "Os": "linux",
-        "Arch": architecture(),
-    })
+    return JSONResponse(
+        {
+            "Version": "tidegate-local",
+            "ApiVersion": API_VERSION,
+            "MinAPIVersion": "1.24",
+            "Os": "linux",
+            "Arch": architecture(),
+        }
+    )
 
 
 async def info(_: Request) -> Response:
@@ -109,23 +114,31 @@ class Api:
     async def distribution(self, request: Request) -> Response:
         digest, raw = await asyncio.to_thread(self._images.resolve, request.path_params["name"])
         media_type = json.loads(raw).get("mediaType", OCI_MANIFEST)
-        return JSONResponse({
-            "Descriptor": {"digest": digest, "mediaType": media_type, "size": len(raw)},
-            "Platforms": [{"os": "linux", "architecture": architecture()}],
-        })
+        return JSONResponse(
+            {
+                "Descriptor": {"digest": digest, "mediaType": media_type, "size": len(raw)},
+                "Platforms": [{"os": "linux", "architecture": architecture()}],
+            }
+        )
 
     async def containers(self, request: Request) -> Response:
         everything = request.query_params.get("all", "0").lower() in ("1", "true")
         wanted = json.loads(request.query_params.get("filters", "{}")).get("label", [])
-        return JSONResponse([
-            summary(container) for container in self._containers.all()
-            if (everything or container.state == "running") and all(has(container, label) for label in wanted)
-        ])
+        return JSONResponse(
+            [
+                summary(container)
+                for container in self._containers.all()
+                if (everything or container.state == "running") and all(has(container, label) for label in wanted)
+            ]
+        )
 
     async def create(self, request: Request) -> Response:
         body = await request.json()
         container = self._containers.create(
-            request.query_params.get("name", ""), body["Image"], body.get("Cmd"), pairs(body.get("Env")),
+            request.query_params.get("name", ""),
+            body["Image"],
+            body.get("Cmd"),
+            pairs(body.get("Env")),
             body.get("Labels") or {},
         )
         return JSONResponse({"Id": container.id, "Warnings": []}, 201)
@@ -249,12 +262,16 @@ def container_view(container: Container) -> dict[str, Any]:
             "FinishedAt": stamp(container.finished),
         },
         "Config": {
-            "Image": container.reference, "Labels": container.labels, "Cmd": container.command, "Tty": False,
+            "Image": container.reference,
+            "Labels": container.labels,
+            "Cmd": container.command,
+            "Tty": False,
             "Env": [f"{name}={value}" for name, value in container.env.items()],
         },
         "HostConfig": {"NetworkMode": "bridge", "LogConfig": {"Type": "json-file", "Config": {}}},
         "NetworkSettings": {
-            "IPAddress": container.place.address, "Ports": {},
+            "IPAddress": container.place.address,
+            "Ports": {},
             "Networks": {"bridge": {"IPAddress": container.place.address}},
         },
     }
@@ -262,5 +279,3 @@ def container_view(container: Container) -> dict[str, Any]:
 
 def stamp(moment: datetime | None) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if moment else NEVER
-
-

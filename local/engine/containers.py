@@ -93,6 +93,7 @@ class Container:
             return "exited"
         return "running" if self.process else "created"
 
+
 class Containers:
     def __init__(
         self,
@@ -143,9 +144,7 @@ class Containers:
             raise StartFailed(f"{reference} says no command and none was given.")
         place = Place(identity, self._state / "containers" / identity[:12], self._address(port_of(image)))
         log = self._state / "logs" / f"{name}-{identity[:12]}.log"
-        container = Container(
-            identity, name, reference, image, argv, env, labels, place, log, datetime.now(UTC)
-        )
+        container = Container(identity, name, reference, image, argv, env, labels, place, log, datetime.now(UTC))
         self._all[identity] = container
         return container
 
@@ -193,16 +192,31 @@ class Containers:
             (place.folder / name).mkdir()
         workdir = settings.get("WorkingDir") or "/"
         env = environment(
-            pairs(settings.get("Env")), container.env, place, workdir, self._cloud,
+            pairs(settings.get("Env")),
+            container.env,
+            place,
+            workdir,
+            self._cloud,
             self._credentials_at + container.credentials if container.credentials else None,
         )
         cwd = place.rootfs / workdir.lstrip("/")
         cwd.mkdir(parents=True, exist_ok=True)
         with container.log.open("ab") as log:
             container.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-S", "-E", str(LEASH), str(os.getpid()), str(NO_GRACE_OF_ITS_OWN), "end",
+                sys.executable,
+                "-S",
+                "-E",
+                str(LEASH),
+                str(os.getpid()),
+                str(NO_GRACE_OF_ITS_OWN),
+                "end",
                 *in_image(container.command, place.rootfs),
-                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=env, cwd=cwd, start_new_session=True,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=env,
+                cwd=cwd,
+                start_new_session=True,
             )
         container.started = datetime.now(UTC)
         container.guards.append(asyncio.create_task(self._reap(container, container.process)))

@@ -60,8 +60,12 @@ class Registry:
         started = self._call("POST", f"{repository}/blobs/uploads/", accept=(202,))
         session = started.headers["location"].removeprefix("/v2/")
         self._call(
-            "PUT", session, query={"digest": digest}, body=content,
-            headers={"Content-Type": "application/octet-stream"}, accept=(201,),
+            "PUT",
+            session,
+            query={"digest": digest},
+            body=content,
+            headers={"Content-Type": "application/octet-stream"},
+            accept=(201,),
         )
         return digest
 
@@ -85,7 +89,9 @@ class Registry:
         # The gateway serves every account and region on one address; `ns` names the registry, as mirrors do it.
         parameters = urllib.parse.urlencode({**(query or {}), "ns": self.host})
         request = urllib.request.Request(
-            f"{self.endpoint}/v2/{path}?{parameters}", data=body, method=method,
+            f"{self.endpoint}/v2/{path}?{parameters}",
+            data=body,
+            method=method,
             headers={"Authorization": f"Basic {self.authorization}", **(headers or {})},
         )
         try:

@@ -101,7 +101,9 @@ def test_the_placeholder_is_healthy(placeholder: int) -> None:
     assert asked(placeholder, "GET", "/health") == (200, {"status": "alive"})
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("POST", "/predict"), ("GET", "/ready"), ("GET", "/version")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/"), ("POST", "/predict"), ("GET", "/ready"), ("GET", "/version")]
+)
 def test_the_placeholder_says_why_it_cannot_answer(placeholder: int, method: str, path: str) -> None:
     status, answer = asked(placeholder, method, path, '{"text": "x"}' if method == "POST" else None)
     assert status == 503

@@ -66,9 +66,14 @@ class Stack:
 
     def items(self, kind: str) -> dict[str, Any]:
         """Documents of the ledger, by id."""
-        pages = self.cloud.client("dynamodb").get_paginator("query").paginate(
-            TableName=self.outputs["LedgerTableName"], KeyConditionExpression="kind = :kind",
-            ExpressionAttributeValues={":kind": {"S": kind}},
+        pages = (
+            self.cloud.client("dynamodb")
+            .get_paginator("query")
+            .paginate(
+                TableName=self.outputs["LedgerTableName"],
+                KeyConditionExpression="kind = :kind",
+                ExpressionAttributeValues={":kind": {"S": kind}},
+            )
         )
         return {item["id"]["S"]: json.loads(item["doc"]["S"]) for page in pages for item in page["Items"]}
 
@@ -76,7 +81,8 @@ class Stack:
         return [run for run in self.items("run").values() if run["dataset"] == dataset]
 
     def rollout(self) -> dict[str, Any]:
-        return self.items("rollout").get("service", {})
+        found: dict[str, Any] = self.items("rollout").get("service", {})
+        return found
 
     def machines_of(self, run_id: str) -> list[str]:
         found = self.cloud.client("ec2").describe_instances(Filters=[{"Name": "tag:tidegate:run", "Values": [run_id]}])
@@ -84,8 +90,11 @@ class Stack:
 
     def denied(self) -> list[str]:
         """What IAM refused to the functions, in their own log."""
-        pages = self.cloud.client("logs").get_paginator("filter_log_events").paginate(
-            logGroupName=self.outputs["ControlPlaneLogGroup"])
+        pages = (
+            self.cloud.client("logs")
+            .get_paginator("filter_log_events")
+            .paginate(logGroupName=self.outputs["ControlPlaneLogGroup"])
+        )
         texts = [event["message"] for page in pages for event in page["events"]]
         return [found for text in texts for found in re.findall(r"User: \S+ is not authorized to perform: \S+", text)]
 
@@ -101,5 +110,10 @@ class Stack:
 
     def ask(self, method: str, path: str, **told: Any) -> httpx.Response:
         """Through the load balancer."""
-        return httpx.request(method, f"http://127.0.0.1:{self.cloud.port}{path}", timeout=10,
-                             headers={"Host": self.outputs["LoadBalancerName"]}, **told)
+        return httpx.request(
+            method,
+            f"http://127.0.0.1:{self.cloud.port}{path}",
+            timeout=10,
+            headers={"Host": self.outputs["LoadBalancerName"]},
+            **told,
+        )

@@ -35,7 +35,7 @@ def test_another_dataset_gets_a_champion_with_its_own_labels_and_what_serves_sta
 
 
 def test_keys_of_every_kind_reach_the_run_unchanged(stack: Stack) -> None:
-    names = ["plain.csv", "r (1) + ñ.csv", "100%25 sure.csv", "it's \"quoted\".csv", "two\nlines.csv", "UPPER.CSV"]
+    names = ["plain.csv", "r (1) + ñ.csv", "100%25 sure.csv", 'it\'s "quoted".csv', "two\nlines.csv", "UPPER.CSV"]
     for number, name in enumerate(names):
         stack.drop(f"raw/odd names/{name}", as_csv(reviews(60, seed=10 + number)))
     wanted = {f"raw/odd names/{name}" for name in names}
@@ -55,10 +55,15 @@ def test_keys_of_every_kind_reach_the_run_unchanged(stack: Stack) -> None:
 def test_what_cannot_be_trained_on_gets_a_report_and_one_mail_and_is_not_lost(stack: Stack) -> None:
     good = as_csv(reviews(40, seed=2))
     bad = {
-        "empty.csv": b"", "header.csv": b"text,label\n", "one column.csv": b"text\nfine\n",
-        "one class.csv": b"text,label\na,1\nb,1\n", "binary.csv": b"text,label\n\x00\x01,1\n",
-        "latin.csv": "text,label\ncaf\xe9,1\nb,0\n".encode("latin-1"), "packed.csv": gzip.compress(good),
-        "long.csv": b"x" * (1024 * 1024 + 10), "notes.txt": good,
+        "empty.csv": b"",
+        "header.csv": b"text,label\n",
+        "one column.csv": b"text\nfine\n",
+        "one class.csv": b"text,label\na,1\nb,1\n",
+        "binary.csv": b"text,label\n\x00\x01,1\n",
+        "latin.csv": "text,label\ncaf\xe9,1\nb,0\n".encode("latin-1"),
+        "packed.csv": gzip.compress(good),
+        "long.csv": b"x" * (1024 * 1024 + 10),
+        "notes.txt": good,
     }
     for name, body in bad.items():
         stack.drop(f"raw/broken/{name}", body)
@@ -75,7 +80,8 @@ def test_what_cannot_be_trained_on_gets_a_report_and_one_mail_and_is_not_lost(st
     assert stack.keys("raw/broken/") == {f"raw/broken/{name}" for name in [*bad, "folder/"]}
     assert not stack.runs("broken") and "Traceback" not in mail["body"]
     dead = stack.cloud.client("sqs").get_queue_attributes(
-        QueueUrl=stack.outputs["IngestDeadLettersUrl"], AttributeNames=["ApproximateNumberOfMessages"])
+        QueueUrl=stack.outputs["IngestDeadLettersUrl"], AttributeNames=["ApproximateNumberOfMessages"]
+    )
     assert dead["Attributes"]["ApproximateNumberOfMessages"] == "0"
 
 
@@ -105,7 +111,8 @@ def test_without_one_statement_the_function_is_refused_by_name(stack: Stack) -> 
     iam = stack.cloud.client("iam")
     [role] = [r["RoleName"] for r in iam.list_roles()["Roles"] if "OnDataDroppedRole" in r["RoleName"]]
     [name] = [
-        n for n in iam.list_role_policies(RoleName=role)["PolicyNames"]
+        n
+        for n in iam.list_role_policies(RoleName=role)["PolicyNames"]
         if "SetTheTimer" in json.dumps(iam.get_role_policy(RoleName=role, PolicyName=n)["PolicyDocument"])
     ]
     whole = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]

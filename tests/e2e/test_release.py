@@ -30,18 +30,24 @@ def test_a_release_serves_a_bad_one_is_taken_back_and_a_deploy_changes_neither(s
     shutil.copytree(IMAGE, broken, ignore=shutil.ignore_patterns("__pycache__"))
     (broken / "serve").write_text("#!/usr/bin/env python3\nraise SystemExit('this image is broken')\n")
     stack.cloud.push("v2", "two", broken)
-    taken_back = stack.wait("release 3 taken back", lambda: [
-        release for release in stack.items("release").values() if release["state"] in {"ROLLED_BACK", "FAILED"}])
+    taken_back = stack.wait(
+        "release 3 taken back",
+        lambda: [
+            release for release in stack.items("release").values() if release["state"] in {"ROLLED_BACK", "FAILED"}
+        ],
+    )
     assert taken_back[0]["number"] == 3
     [mail] = stack.wait("the mail about it", lambda: stack.mails("release 3 "))
     assert "It was taken back. Release 2 serves" in mail["body"]
     assert stack.rollout()["serving"]["number"] == 2 and stack.ask("GET", "/version").json()["digest"] == first
 
     before = stack.cloud.client("ecs").describe_services(
-        cluster=stack.outputs["ClusterName"], services=[stack.outputs["ServiceName"]])["services"][0]
+        cluster=stack.outputs["ClusterName"], services=[stack.outputs["ServiceName"]]
+    )["services"][0]
     stack.cloud.deploy(parameters={"TaskCpu": "1024"})
     after = stack.cloud.client("ecs").describe_services(
-        cluster=stack.outputs["ClusterName"], services=[stack.outputs["ServiceName"]])["services"][0]
+        cluster=stack.outputs["ClusterName"], services=[stack.outputs["ServiceName"]]
+    )["services"][0]
     assert after["taskDefinition"] != before["taskDefinition"] and after["desiredCount"] == before["desiredCount"]
     revision = stack.cloud.client("ecs").describe_task_definition(taskDefinition=after["taskDefinition"])
     told = revision["taskDefinition"]

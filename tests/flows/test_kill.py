@@ -191,7 +191,7 @@ def end_of(world: World) -> dict[str, Any]:
         "reports": sorted(world.bucket.reports),
         "machines alive": sorted(world.fleet.machines()),
         "machines ever": sorted(world.fleet.launched),
-        "releases": {number: (release.state, release.image, release.model) for number, release in ledger.releases.items()},
+        "releases": {number: (told.state, told.image, told.model) for number, told in ledger.releases.items()},
         "serving": rollout.serving and (rollout.serving.number, rollout.serving.deployment),
         "rolling": rollout.rolling and (rollout.rolling.number, rollout.rolling.deployment),
         "deployments ever": world.service.made,
@@ -229,9 +229,13 @@ def comes_again(world: World, event: Event) -> None:
     _look_again(world)
 
 
-def is_forgotten(world: World, event: Event) -> None:
+def is_forgotten(world: World, _: Event) -> None:
     """Nobody repeats the event: the reconciler has to find out."""
     _look_again(world)
+
+
+def nobody_comes(_: World, __: Event) -> None:
+    """Nothing is mended."""
 
 
 def _look_again(world: World) -> None:
@@ -261,17 +265,11 @@ def deaths(flow: Flow, recover: Callable[[World, Event], None]) -> Iterator[tupl
             at += 1
 
 
-NOT_PROPOSED = pytest.mark.xfail(strict=True, reason="a champion whose function died before it proposed the release is "
-                                                     "never served: its run is final, and nobody looks at it again")
-XFAILS = {"a champion, forgotten", "a look that finds much, told again", "a look that finds much, forgotten"}
-
-
 def cases() -> Iterator[object]:
     for name, flow in FLOWS.items():
         for recover, how in ((comes_again, "told again"), (is_forgotten, "forgotten")):
             if not (flow.durable and recover is is_forgotten):
-                case = f"{name}, {how}"
-                yield pytest.param(name, recover, id=case, marks=[NOT_PROPOSED] if case in XFAILS else [])
+                yield pytest.param(name, recover, id=f"{name}, {how}")
 
 
 SENT_NOT_CROSSED_OFF = {"after FakeNotifier.tell", "before FakeLedger.sent"}
@@ -299,8 +297,8 @@ def test_a_death_anywhere_changes_nothing_in_the_end(name: str, recover: Callabl
 def test_the_harness_sees_what_a_death_leaves_behind() -> None:
     """Without recovery the ends differ: the comparison is not empty."""
     flow = FLOWS["a ring"]
-    _, undisturbed = ends(flow, lambda world, event: None, Fuse())
-    left = [death for death, world in deaths(flow, lambda world, event: None) if end_of(world) != end_of(undisturbed)]
+    _, undisturbed = ends(flow, nobody_comes, Fuse())
+    left = [death for death, world in deaths(flow, nobody_comes) if end_of(world) != end_of(undisturbed)]
     assert len(left) > 5
 
 

@@ -41,8 +41,8 @@ POLICY = Policy(min_gain=0.002, max_p=0.05, max_class_loss=0.05, max_calibration
 Port = TypeVar("Port")
 
 
-class Killed(Exception):
-    """The function died here."""
+class Killed(BaseException):
+    """The function died here: nothing in it may catch that."""
 
 
 @dataclass

@@ -17,10 +17,15 @@ def named(service: str, body: object = None, params: dict[str, str] | None = Non
     return extract(service, "POST", "/", {}, json.dumps(body or {}).encode(), params or {}, "eu-west-1", "1")
 
 
-@pytest.mark.parametrize("body", [
-    {"cluster": "c", "service": "s"}, {"cluster": "c", "services": ["s"]}, {"cluster": "c", "service": SERVICE},
-    {"cluster": "arn:aws:ecs:eu-west-1:1:cluster/c", "services": ["s"]},
-])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"cluster": "c", "service": "s"},
+        {"cluster": "c", "services": ["s"]},
+        {"cluster": "c", "service": SERVICE},
+        {"cluster": "arn:aws:ecs:eu-west-1:1:cluster/c", "services": ["s"]},
+    ],
+)
 def test_a_call_about_a_service_is_checked_on_the_service(body: object) -> None:
     assert named("ecs", body) == SERVICE
 

@@ -46,8 +46,20 @@ def keys() -> Iterator[None]:
 def start_engine(folder: Path, endpoint: str, *options: str) -> tuple[subprocess.Popen[bytes], Path]:
     socket = folder / "engine.sock"
     command = [
-        sys.executable, "-m", "local.engine", "--socket", str(socket), "--state", str(folder / "state"),
-        "--endpoint", endpoint, "--region", REGION, "--placeholder", PLACEHOLDER, *options,
+        sys.executable,
+        "-m",
+        "local.engine",
+        "--socket",
+        str(socket),
+        "--state",
+        str(folder / "state"),
+        "--endpoint",
+        endpoint,
+        "--region",
+        REGION,
+        "--placeholder",
+        PLACEHOLDER,
+        *options,
     ]
     with (folder / "engine.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **KEYS, "SECRET_OF_THE_USER": "x"}, stderr=log)
@@ -69,9 +81,16 @@ def cloud() -> Iterator[Cloud]:
         folder = Path(name)
         engine, socket = start_engine(folder, endpoint, "--grace", "4", "--watch-every", "0.2")
         settings = {
-            "AUTH": "true", "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "HOSTNAME": "tidegate-tests",
-            "IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0", "LAMBDA_EXECUTOR": "local",
-            "MINISTACK_REGION": REGION, "MINISTACK_DOCKER_TIMEOUT": "60", "DOCKER_HOST": f"unix://{socket}",
+            "AUTH": "true",
+            "BIND_HOST": "127.0.0.1",
+            "GATEWAY_PORT": str(port),
+            "HOSTNAME": "tidegate-tests",
+            "IOT_MTLS_ENABLED": "0",
+            "SFTP_ENABLED": "0",
+            "LAMBDA_EXECUTOR": "local",
+            "MINISTACK_REGION": REGION,
+            "MINISTACK_DOCKER_TIMEOUT": "60",
+            "DOCKER_HOST": f"unix://{socket}",
             "S3_DATA_DIR": str(folder / "s3"),
         }
         with (folder / "emulator.log").open("ab") as log:

@@ -10,7 +10,7 @@ REPOSITORY = "tidegate/inference"
 SERVE = "#!/usr/bin/env python3\nfrom inference.app import main\nmain()\n"
 
 # Answers on its own address, drains on SIGTERM, and does on request what a test wants to see.
-APP = '''
+APP = """
 import json, os, pathlib, signal, sys, threading, time, urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -72,7 +72,7 @@ def main():
     server.serve_forever(poll_interval=0.01)
     server.server_close()
     print("drained", flush=True)
-'''
+"""
 CRASHES = 'def main():\n    raise SystemExit("the vocabulary is missing")\n'
 NEVER_HEALTHY = 'import time\n\ndef main():\n    print("waiting for a model", flush=True)\n    time.sleep(3600)\n'
 LEAVES_A_CHILD = (

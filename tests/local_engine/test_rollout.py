@@ -22,9 +22,7 @@ Pushed = Callable[..., str]
 
 TRUST = {
     "Version": "2012-10-17",
-    "Statement": [
-        {"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    ],
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}],
 }
 # What the template does before any image was pushed: the real port and health path, out of a public image.
 PLACEHOLDER_PROGRAM = """
@@ -57,12 +55,20 @@ class Service:
 
     def register(self, image: str, command: list[str] | None = None) -> str:
         container = {
-            "name": "inference", "image": image, "essential": True,
-            "portMappings": [{"containerPort": 8080}], **({"command": command} if command else {}),
+            "name": "inference",
+            "image": image,
+            "essential": True,
+            "portMappings": [{"containerPort": 8080}],
+            **({"command": command} if command else {}),
         }
         answer = self.client("ecs").register_task_definition(
-            family=self.name, networkMode="awsvpc", requiresCompatibilities=["FARGATE"], cpu="256", memory="512",
-            taskRoleArn=self.role, containerDefinitions=[container],
+            family=self.name,
+            networkMode="awsvpc",
+            requiresCompatibilities=["FARGATE"],
+            cpu="256",
+            memory="512",
+            taskRoleArn=self.role,
+            containerDefinitions=[container],
             runtimePlatform={"cpuArchitecture": "X86_64", "operatingSystemFamily": "LINUX"},
         )
         return str(answer["taskDefinition"]["taskDefinitionArn"])
@@ -74,7 +80,9 @@ class Service:
         )["TargetGroups"][0]["TargetGroupArn"]
         balancer = elb.create_load_balancer(Name=self.name, Subnets=["subnet-1", "subnet-2"])["LoadBalancers"][0]
         elb.create_listener(
-            LoadBalancerArn=balancer["LoadBalancerArn"], Protocol="HTTP", Port=80,
+            LoadBalancerArn=balancer["LoadBalancerArn"],
+            Protocol="HTTP",
+            Port=80,
             DefaultActions=[{"Type": "forward", "TargetGroupArn": group}],
         )
         self.group, self.host = group, balancer["DNSName"]
@@ -232,9 +240,7 @@ def test_a_task_that_its_target_group_finds_unhealthy_never_runs(service: Servic
 
 
 @pytest.mark.e2e
-def test_the_placeholder_serves_until_an_image_comes_and_the_role_is_enforced(
-    service: Service, pushed: Pushed
-) -> None:
+def test_the_placeholder_serves_until_an_image_comes_and_the_role_is_enforced(service: Service, pushed: Pushed) -> None:
     first = service.register(PLACEHOLDER, ["python3", "-c", PLACEHOLDER_PROGRAM])
     service.create(first)
     wait_until(lambda: service.serves(first), 40, "The placeholder's deployment")

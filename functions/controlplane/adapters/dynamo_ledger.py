@@ -82,7 +82,12 @@ class DynamoLedger:
         return self._get(Queue, "queue", "runs") or Queue()
 
     def save_run(
-        self, run: Run, record: Record, *, queue: Queue | None = None, champion: str | None = None,
+        self,
+        run: Run,
+        record: Record,
+        *,
+        queue: Queue | None = None,
+        champion: str | None = None,
         alerts: Sequence[Alert] = (),
     ) -> Run:
         saved = replace(run, version=run.version + 1)
@@ -137,8 +142,11 @@ class DynamoLedger:
         try:
             self._dynamodb.put_item(
                 TableName=self._table,
-                Item={**_key("unsent", alert.alert_id), "doc": {"S": encode(alert)},
-                      "claimed": {"N": str(int(now.timestamp()))}},
+                Item={
+                    **_key("unsent", alert.alert_id),
+                    "doc": {"S": encode(alert)},
+                    "claimed": {"N": str(int(now.timestamp()))},
+                },
                 ConditionExpression="attribute_exists(kind) AND (attribute_not_exists(claimed) OR claimed < :long_ago)",
                 ExpressionAttributeValues={":long_ago": {"N": str(int((now - SENDING).timestamp()))}},
             )
@@ -155,8 +163,10 @@ class DynamoLedger:
         writes = []
         for alert in alerts:
             if not self.is_noted(alert.alert_id):
-                writes += [self._new("alert", alert.alert_id, encode(alert)),
-                           self._put("unsent", alert.alert_id, encode(alert))]
+                writes += [
+                    self._new("alert", alert.alert_id, encode(alert)),
+                    self._put("unsent", alert.alert_id, encode(alert)),
+                ]
         return writes
 
     # -- items --------------------------------------------------------------------------------------------------------
@@ -169,7 +179,9 @@ class DynamoLedger:
 
     def _all(self, shape: type[T], kind: str) -> list[T]:
         pages = self._dynamodb.get_paginator("query").paginate(
-            TableName=self._table, ConsistentRead=True, KeyConditionExpression="kind = :kind",
+            TableName=self._table,
+            ConsistentRead=True,
+            KeyConditionExpression="kind = :kind",
             ExpressionAttributeValues={":kind": {"S": kind}},
         )
         return [decode(shape, item["doc"]["S"]) for page in pages for item in page["Items"]]
@@ -186,8 +198,10 @@ class DynamoLedger:
         """The version after `version`; the first one when that is 0."""
         if version == 0:
             return self._new(kind, name, doc, version=1)
-        condition = {"ConditionExpression": "version = :before",
-                     "ExpressionAttributeValues": {":before": {"N": str(version)}}}
+        condition = {
+            "ConditionExpression": "version = :before",
+            "ExpressionAttributeValues": {":before": {"N": str(version)}},
+        }
         return self._put(kind, name, doc, condition, version=version + 1)
 
     def _instead(self, kind: str, name: str, doc: str, before: str | None) -> Item:
@@ -204,8 +218,9 @@ class DynamoLedger:
     def _write(self, writes: Sequence[Item], records: Sequence[Record]) -> None:
         """All or nothing, with the history. Raises Conflict."""
         history = [
-            self._put(f"history {record.at:%Y-%m}", f"{record.at.isoformat()} {record.subject} {record.now}",
-                      encode(record))
+            self._put(
+                f"history {record.at:%Y-%m}", f"{record.at.isoformat()} {record.subject} {record.now}", encode(record)
+            )
             for record in records
         ]
         try:

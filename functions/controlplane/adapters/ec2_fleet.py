@@ -18,17 +18,35 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
 NO_CAPACITY = {
-    "InsufficientInstanceCapacity", "UnfulfillableCapacity", "InsufficientCapacityOnHost", "SpotMaxPriceTooLow",
-    "MaxSpotInstanceCountExceeded", "VcpuLimitExceeded", "TargetCapacityLimitExceeded",
-    "TargetCapacityLimitExceededException", "RequestLimitExceeded", "Throttling", "ThrottlingException", "Unsupported",
-    "InsufficientFreeAddressesInSubnet", "InternalError", "Unavailable", "ServiceUnavailable",
+    "InsufficientInstanceCapacity",
+    "UnfulfillableCapacity",
+    "InsufficientCapacityOnHost",
+    "SpotMaxPriceTooLow",
+    "MaxSpotInstanceCountExceeded",
+    "VcpuLimitExceeded",
+    "TargetCapacityLimitExceeded",
+    "TargetCapacityLimitExceededException",
+    "RequestLimitExceeded",
+    "Throttling",
+    "ThrottlingException",
+    "Unsupported",
+    "InsufficientFreeAddressesInSubnet",
+    "InternalError",
+    "Unavailable",
+    "ServiceUnavailable",
 }
 ALIVE = ["pending", "running"]
 
 
 class Ec2Fleet:
     def __init__(
-        self, ec2: EC2Client, *, launch_template: str, version: str, subnets: Sequence[str], types: Sequence[str],
+        self,
+        ec2: EC2Client,
+        *,
+        launch_template: str,
+        version: str,
+        subnets: Sequence[str],
+        types: Sequence[str],
         stack: str,
     ) -> None:
         self._ec2, self._stack = ec2, stack
@@ -36,11 +54,16 @@ class Ec2Fleet:
         self._pools = [{"InstanceType": kind, "SubnetId": subnet} for kind in types for subnet in subnets]
 
     def launch(self, run: Run) -> Machine:
-        tags = {"Name": f"tidegate {run.run_id}", "tidegate:run": run.run_id, "tidegate:stack": self._stack,
-                "tidegate:attempt": str(run.attempt)}
+        tags = {
+            "Name": f"tidegate {run.run_id}",
+            "tidegate:run": run.run_id,
+            "tidegate:stack": self._stack,
+            "tidegate:attempt": str(run.attempt),
+        }
         try:
             reply: Mapping[str, Any] = self._ec2.create_fleet(
-                Type="instant", ClientToken=run.launch_token,
+                Type="instant",
+                ClientToken=run.launch_token,
                 SpotOptions={"AllocationStrategy": "price-capacity-optimized"},
                 TargetCapacitySpecification={"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "spot"},
                 LaunchTemplateConfigs=[
@@ -72,16 +95,23 @@ class Ec2Fleet:
     def _price(self, kind: str, zone: str) -> float | None:
         """The Spot price now, in dollars per hour; None when EC2 does not tell one."""
         history = self._ec2.describe_spot_price_history(
-            InstanceTypes=[kind], AvailabilityZone=zone, ProductDescriptions=["Linux/UNIX"], MaxResults=1,  # type: ignore[list-item]
+            InstanceTypes=[kind],
+            AvailabilityZone=zone,
+            ProductDescriptions=["Linux/UNIX"],
+            MaxResults=1,  # type: ignore[list-item]
         )["SpotPriceHistory"]
         return float(history[0]["SpotPrice"]) if history else None
 
     def machines(self) -> Mapping[str, tuple[str, datetime]]:
-        alive = self._describe([
-            {"Name": "tag:tidegate:stack", "Values": [self._stack]}, {"Name": "instance-state-name", "Values": ALIVE},
-        ])
-        return {machine["InstanceId"]: (_tag(machine, "tidegate:run") or "", machine["LaunchTime"])
-                for machine in alive}
+        alive = self._describe(
+            [
+                {"Name": "tag:tidegate:stack", "Values": [self._stack]},
+                {"Name": "instance-state-name", "Values": ALIVE},
+            ]
+        )
+        return {
+            machine["InstanceId"]: (_tag(machine, "tidegate:run") or "", machine["LaunchTime"]) for machine in alive
+        }
 
     def run_of(self, machine_id: str) -> str | None:
         for machine in self._describe([{"Name": "instance-id", "Values": [machine_id]}]):
@@ -105,5 +135,3 @@ def _refusal(code: str, message: str) -> NoCapacity | BadFleet:
 
 def _tag(machine: Mapping[str, Any], key: str) -> str | None:
     return next((tag["Value"] for tag in machine.get("Tags", []) if tag["Key"] == key), None)
-
-

@@ -13,8 +13,14 @@ if TYPE_CHECKING:
 CONTAINER = "inference"  # as template.yaml names it; sidecars are left alone
 SERVE = ["serve"]
 OF_A_REVISION_ONLY = {
-    "taskDefinitionArn", "revision", "status", "requiresAttributes", "compatibilities", "registeredAt",
-    "registeredBy", "deregisteredAt",
+    "taskDefinitionArn",
+    "revision",
+    "status",
+    "requiresAttributes",
+    "compatibilities",
+    "registeredAt",
+    "registeredBy",
+    "deregisteredAt",
 }
 
 
@@ -27,8 +33,10 @@ class EcsService:
         service = self._describe()
         deployments = tuple(
             Deployment(
-                deployment_id=told["id"], release=self._release_of(told["taskDefinition"]),
-                is_primary=told["status"] == "PRIMARY", rollout=told.get("rolloutState", ""),
+                deployment_id=told["id"],
+                release=self._release_of(told["taskDefinition"]),
+                is_primary=told["status"] == "PRIMARY",
+                rollout=told.get("rolloutState", ""),
                 reason=told.get("rolloutStateReason", ""),
             )
             for told in service["deployments"]
@@ -36,11 +44,18 @@ class EcsService:
         tasks = self._running_tasks(service["taskDefinition"])
         digests = frozenset(
             container.get("imageDigest", "")
-            for task in tasks for container in task["containers"] if container["name"] == CONTAINER
+            for task in tasks
+            for container in task["containers"]
+            if container["name"] == CONTAINER
         )
         draining = sum(told["runningCount"] for told in service["deployments"] if told["status"] != "PRIMARY")
-        return ServiceView(deployments=deployments, digests=digests, running=len(tasks),
-                           desired=service["desiredCount"], draining=draining)
+        return ServiceView(
+            deployments=deployments,
+            digests=digests,
+            running=len(tasks),
+            desired=service["desiredCount"],
+            draining=draining,
+        )
 
     def deploy(self, release: Release) -> str:
         service = self._describe()
@@ -62,7 +77,8 @@ class EcsService:
         image = f"{self._repository_uri}@{release.image}"
         told = {
             "MODEL_URI": f"{self._models_uri}{release.model}/" if release.model else "",
-            "TIDEGATE_RELEASE": str(release.number), "TIDEGATE_IMAGE": image,
+            "TIDEGATE_RELEASE": str(release.number),
+            "TIDEGATE_IMAGE": image,
         }
         containers = []
         for container in revision["containerDefinitions"]:
@@ -89,8 +105,7 @@ class EcsService:
         if not arns["taskArns"]:
             return []
         tasks = self._ecs.describe_tasks(cluster=self._cluster, tasks=arns["taskArns"])["tasks"]
-        return [task for task in tasks
-                if task["lastStatus"] == "RUNNING" and task["taskDefinitionArn"] == revision]
+        return [task for task in tasks if task["lastStatus"] == "RUNNING" and task["taskDefinitionArn"] == revision]
 
 
 def _release_number(revision: Mapping[str, Any]) -> int | None:

@@ -32,7 +32,10 @@ class S3Bucket:
         version = {"VersionId": drop.version_id} if drop.version_id else {}
         try:
             reply = self._s3.get_object(
-                Bucket=self._bucket, Key=drop.key, Range=f"bytes=0-{size - 1}", IfMatch=f'"{drop.etag}"',
+                Bucket=self._bucket,
+                Key=drop.key,
+                Range=f"bytes=0-{size - 1}",
+                IfMatch=f'"{drop.etag}"',
                 **version,  # type: ignore[arg-type]
             )
         except ClientError as fault:
@@ -53,15 +56,32 @@ class S3Bucket:
 
     def quarantine(self, drop: Drop, finding: Finding, at: datetime) -> RefusedDrop:
         report = {
-            "contract": 1, "drop_id": drop.drop_id, "key": drop.key, "dataset": drop.dataset, "bytes": drop.size,
-            "etag": drop.etag, "what_to_do": WHAT_TO_DO, "at": at.isoformat(),
-            "findings": [{"rule": finding.rule, "sentence": finding.sentence, "row": finding.row,
-                          "column": finding.column, "sample": finding.sample}],
+            "contract": 1,
+            "drop_id": drop.drop_id,
+            "key": drop.key,
+            "dataset": drop.dataset,
+            "bytes": drop.size,
+            "etag": drop.etag,
+            "what_to_do": WHAT_TO_DO,
+            "at": at.isoformat(),
+            "findings": [
+                {
+                    "rule": finding.rule,
+                    "sentence": finding.sentence,
+                    "row": finding.row,
+                    "column": finding.column,
+                    "sample": finding.sample,
+                }
+            ],
         }
         folder = f"quarantine/{drop.drop_id}"
         self._put_json(f"{folder}/report.json", report)
-        self._s3.put_object(Bucket=self._bucket, Key=f"{folder}/report.html", Body=report_page(report).encode(),
-                            ContentType="text/html; charset=utf-8")
+        self._s3.put_object(
+            Bucket=self._bucket,
+            Key=f"{folder}/report.html",
+            Body=report_page(report).encode(),
+            ContentType="text/html; charset=utf-8",
+        )
         return RefusedDrop(drop.drop_id, drop.key, finding.sentence)
 
     def write_spec(self, run_id: str, spec: Mapping[str, Any]) -> None:
@@ -106,6 +126,7 @@ class S3Bucket:
 
 def report_page(report: Mapping[str, Any]) -> str:
     """The quarantine report as a page that stands alone; everything that people wrote is escaped."""
+
     def cell(value: object) -> str:
         return f"<td>{html.escape('' if value is None else str(value))}</td>"
 

@@ -64,11 +64,16 @@ def decide(change: AlarmChange, situation: Situation, *, bake: timedelta) -> Ans
 
 def _grow(situation: Situation) -> Answer:
     if situation.desired >= situation.ceiling:
-        return Answer(done=f"Nothing: {situation.desired} tasks run, the most that are allowed.",
-                      to_do="Raise MaxTasks, or find out what slows the service down.")
+        return Answer(
+            done=f"Nothing: {situation.desired} tasks run, the most that are allowed.",
+            to_do="Raise MaxTasks, or find out what slows the service down.",
+        )
     more = situation.desired + 1
-    return Answer(scale_to=more, done=f"Scaled the service from {situation.desired} to {more} tasks.",
-                  to_do="Nothing, if it gets better. Else look at the dashboard.")
+    return Answer(
+        scale_to=more,
+        done=f"Scaled the service from {situation.desired} to {more} tasks.",
+        to_do="Nothing, if it gets better. Else look at the dashboard.",
+    )
 
 
 def _go_back(change: AlarmChange, situation: Situation, bake: timedelta) -> Answer:
@@ -77,12 +82,17 @@ def _go_back(change: AlarmChange, situation: Situation, bake: timedelta) -> Answ
     if situation.rolling or serving is None or previous is None or serving.since is None or model_would_go:
         return Answer(done="Nothing: there is no release to go back to now.", to_do="Look at the service's logs.")
     if serving.cause.startswith("alarm "):
-        return Answer(done=f"Nothing: release {serving.number} is itself a rollback by an alarm.",
-                      to_do="Look at the service's logs; the cause is probably not the release.")
+        return Answer(
+            done=f"Nothing: release {serving.number} is itself a rollback by an alarm.",
+            to_do="Look at the service's logs; the cause is probably not the release.",
+        )
     if change.at - serving.since > bake:
-        return Answer(done=f"Nothing: release {serving.number} has served well for longer than {bake}.",
-                      to_do="Look at the service's logs.")
+        return Answer(
+            done=f"Nothing: release {serving.number} has served well for longer than {bake}.",
+            to_do="Look at the service's logs.",
+        )
     return Answer(
         roll_back_to=previous,
         done=f"Going back from release {serving.number} to image and model of release {previous.number}.",
-        to_do=f"Find out what is wrong with release {serving.number} before you push it again.")
+        to_do=f"Find out what is wrong with release {serving.number} before you push it again.",
+    )

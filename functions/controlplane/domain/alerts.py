@@ -26,23 +26,31 @@ class Alert:
         printable = "".join(letter if " " <= letter <= "~" else "?" for letter in subject)
         if len(printable) >= SUBJECT_LIMIT:
             printable = printable[: SUBJECT_LIMIT - 4] + "..."
-        body = "\n".join((
-            f"What happened: {happened}", f"Why: {why}", f"What was done: {done}", f"What to do: {to_do}",
-            f"Where to look: {look}",
-        ))
+        body = "\n".join(
+            (
+                f"What happened: {happened}",
+                f"Why: {why}",
+                f"What was done: {done}",
+                f"What to do: {to_do}",
+                f"Where to look: {look}",
+            )
+        )
         return cls(alert_id=alert_id, subject=printable, body=body + "\n")
 
 
 def drops_refused(batch: Batch, bucket: str) -> Alert:
     """One alert a batch, however many of its drops were refused."""
-    lines = [f'\n  "{drop.key}": {drop.sentence}\n    s3://{bucket}/quarantine/{drop.drop_id}/report.html'
-             for drop in batch.refused]
+    lines = [
+        f'\n  "{drop.key}": {drop.sentence}\n    s3://{bucket}/quarantine/{drop.drop_id}/report.html'
+        for drop in batch.refused
+    ]
     more = batch.refused_count - len(batch.refused)
     if more:
         lines.append(f"\n  and {more} more; see s3://{bucket}/quarantine/")
     files = "1 file" if batch.refused_count == 1 else f"{batch.refused_count} files"
     return Alert.of(
-        f"refused {batch.batch_id}", f"Tidegate: {files} refused in dataset {batch.dataset}",
+        f"refused {batch.batch_id}",
+        f"Tidegate: {files} refused in dataset {batch.dataset}",
         happened=f"{files} dropped into dataset {batch.dataset} cannot be trained on; {batch.accepted} accepted.",
         why="".join(lines),
         done="Each got a report in quarantine/. The files stay where they are; they are left out of training.",
@@ -57,25 +65,38 @@ def run_ended(run: Run, *, sentence: str, cost: str, bucket: str, serves: bool) 
     card = f"s3://{bucket}/models/{run.run_id}/model-card.md"
     done, to_do, look = {
         RunState.PROMOTED: (
-            "It is the champion now and goes into the next release." if serves
+            "It is the champion now and goes into the next release."
+            if serves
             else "It is the champion of its dataset. What serves was not touched: another dataset is served.",
-            "Nothing.", card),
+            "Nothing.",
+            card,
+        ),
         RunState.REJECTED: ("The champion stays. The model is kept.", "Nothing, unless you expected better.", card),
-        RunState.FAILED: ("The run was ended. What serves was not touched.",
-                          "Mend the cause and drop the data again.", logs),
+        RunState.FAILED: (
+            "The run was ended. What serves was not touched.",
+            "Mend the cause and drop the data again.",
+            logs,
+        ),
     }[run.state]
     what = {"PROMOTED": "new champion", "REJECTED": "challenger refused", "FAILED": "run failed"}[run.state.value]
     return Alert.of(
-        f"run {run.run_id} {run.state}", f"Tidegate: {what} in dataset {run.dataset} ({run.run_id})",
+        f"run {run.run_id} {run.state}",
+        f"Tidegate: {what} in dataset {run.dataset} ({run.run_id})",
         happened=f"Run {run.run_id} of dataset {run.dataset} ended {run.state}: {cost}.",
-        why=sentence, done=done, to_do=to_do, look=look,
+        why=sentence,
+        done=done,
+        to_do=to_do,
+        look=look,
     )
 
 
 def release_settled(release: Release, serving: Release | None, service: str) -> Alert:
     """SERVING, FAILED or ROLLED_BACK; `serving` is what serves now."""
-    now_serves = (f"Release {serving.number} serves (image {serving.image}, model {serving.model or 'none'})."
-                  if serving else "No release serves; the placeholder answers.")
+    now_serves = (
+        f"Release {serving.number} serves (image {serving.image}, model {serving.model or 'none'})."
+        if serving
+        else "No release serves; the placeholder answers."
+    )
     if release.state is ReleaseState.SERVING:
         subject, done, to_do = (f"Tidegate: release {release.number} serves", now_serves, "Nothing.")
     else:
@@ -83,10 +104,14 @@ def release_settled(release: Release, serving: Release | None, service: str) -> 
         done = f"It was taken back. {now_serves} It is not tried again by itself."
         to_do = "Look at the logs of its tasks, mend it, and push again."
     return Alert.of(
-        f"release {release.number} {release.state}", subject,
+        f"release {release.number} {release.state}",
+        subject,
         happened=f"Release {release.number} ({release.cause}) is {release.state}: image {release.image}, "
-                 f"model {release.model or 'none'}.",
-        why=release.reason, done=done, to_do=to_do, look=f"ECS service {service}",
+        f"model {release.model or 'none'}.",
+        why=release.reason,
+        done=done,
+        to_do=to_do,
+        look=f"ECS service {service}",
     )
 
 
@@ -94,18 +119,23 @@ def alarm_changed(change: AlarmChange, told: Answer, dashboard: str) -> Alert:
     return Alert.of(
         change.incident,
         f"Tidegate: {change.state} {change.name}",
-        happened=f"Alarm {change.name} went from {change.previous_state} to {change.state} "
-                 f"at {_minute(change.at)}.",
-        why=change.reason or "CloudWatch gave no reason.", done=told.done, to_do=told.to_do,
+        happened=f"Alarm {change.name} went from {change.previous_state} to {change.state} at {_minute(change.at)}.",
+        why=change.reason or "CloudWatch gave no reason.",
+        done=told.done,
+        to_do=told.to_do,
         look=f"CloudWatch dashboard {dashboard}",
     )
 
 
 def machine_orphaned(machine: str, run_id: str, why: str) -> Alert:
     return Alert.of(
-        f"orphan {machine}", f"Tidegate: machine {machine} ended, it had no run",
-        happened=f"Machine {machine} was running for run {run_id}.", why=why,
-        done="It was terminated.", to_do="Nothing.", look=f"EC2 instance {machine}",
+        f"orphan {machine}",
+        f"Tidegate: machine {machine} ended, it had no run",
+        happened=f"Machine {machine} was running for run {run_id}.",
+        why=why,
+        done="It was terminated.",
+        to_do="Nothing.",
+        look=f"EC2 instance {machine}",
     )
 
 

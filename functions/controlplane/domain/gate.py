@@ -49,14 +49,21 @@ def decide(model: Model, champion: str | None, policy: Policy) -> Verdict:
     if champion is None:
         majority = _percent(model.metrics.majority_share)
         if model.metrics.accuracy > model.metrics.majority_share:
-            return Verdict(True, f"First champion: right on {accuracy} of {model.metrics.rows} test rows, "
-                                 f"against {majority} for always answering the commonest class.")
-        return Verdict(False, f"Right on {accuracy} of the test rows; always answering the commonest class "
-                              f"is right on {majority}.")
+            return Verdict(
+                True,
+                f"First champion: right on {accuracy} of {model.metrics.rows} test rows, "
+                f"against {majority} for always answering the commonest class.",
+            )
+        return Verdict(
+            False, f"Right on {accuracy} of the test rows; always answering the commonest class is right on {majority}."
+        )
     if model.comparison is None or model.comparison.champion != champion:
         compared = model.comparison.champion if model.comparison else "no model"
-        return Verdict(False, f"It was compared with {compared}, but the champion is now {champion}. "
-                              "Drop data or retrain to compare again.")
+        return Verdict(
+            False,
+            f"It was compared with {compared}, but the champion is now {champion}. "
+            "Drop data or retrain to compare again.",
+        )
     return _against(model.metrics, model.comparison, policy)
 
 
@@ -64,9 +71,11 @@ def _against(challenger: Metrics, comparison: Comparison, policy: Policy) -> Ver
     wins, losses = comparison.only_challenger_right, comparison.only_champion_right
     gain = (wins - losses) / max(1, comparison.rows)
     p = mcnemar_p(wins, losses)
-    figures = (f"right on {_percent(challenger.accuracy)} of {comparison.rows} test rows, the champion "
-               f"{comparison.champion} on {_percent(comparison.metrics.accuracy)} "
-               f"({wins} rows won, {losses} lost, p = {p:.2g})")
+    figures = (
+        f"right on {_percent(challenger.accuracy)} of {comparison.rows} test rows, the champion "
+        f"{comparison.champion} on {_percent(comparison.metrics.accuracy)} "
+        f"({wins} rows won, {losses} lost, p = {p:.2g})"
+    )
     if gain < policy.min_gain:
         return Verdict(False, f"Not better by {_points(policy.min_gain)}: {figures}.")
     if p > policy.max_p:
@@ -74,13 +83,19 @@ def _against(challenger: Metrics, comparison: Comparison, policy: Policy) -> Ver
     for label, before in sorted(comparison.metrics.per_class_recall.items()):
         after = challenger.per_class_recall.get(label)
         if before is not None and before - (after or 0.0) > policy.max_class_loss:
-            return Verdict(False, f'Class "{label}" loses: found {_percent(after or 0.0)} of it, the champion '
-                                  f"{_percent(before)}; otherwise {figures}.")
+            return Verdict(
+                False,
+                f'Class "{label}" loses: found {_percent(after or 0.0)} of it, the champion '
+                f"{_percent(before)}; otherwise {figures}.",
+            )
     worse = challenger.calibration_error - comparison.metrics.calibration_error
     if worse > policy.max_calibration_loss:
-        return Verdict(False, f"Its probabilities are less true (calibration error "
-                              f"{challenger.calibration_error:.3f}, the champion's "
-                              f"{comparison.metrics.calibration_error:.3f}); otherwise {figures}.")
+        return Verdict(
+            False,
+            f"Its probabilities are less true (calibration error "
+            f"{challenger.calibration_error:.3f}, the champion's "
+            f"{comparison.metrics.calibration_error:.3f}); otherwise {figures}.",
+        )
     return Verdict(True, f"Better by {_points(gain)}: {figures}.")
 
 

@@ -92,8 +92,7 @@ class Rollout:
         """The rollout with this proposal in it, and the releases that changed. A known cause changes nothing."""
         if cause in self.causes:
             return self, []
-        known = replace(self, image=image or self.image, model=model or self.model,
-                        causes=(*self.causes, cause)[-200:])
+        known = replace(self, image=image or self.image, model=model or self.model, causes=(*self.causes, cause)[-200:])
         if known.image is None:
             return known, []
         changed = []
@@ -141,8 +140,11 @@ class Rollout:
             if ours.rollout == "COMPLETED" and view.digests == {release.image} and steady:
                 served = release.now(ReleaseState.SERVING, now, release.cause)
                 served = replace(served, deployment=ours.deployment_id)
-                retired = [self.serving.now(ReleaseState.RETIRED, now, f"release {served.number} serves")] \
-                    if self.serving else []
+                retired = (
+                    [self.serving.now(ReleaseState.RETIRED, now, f"release {served.number} serves")]
+                    if self.serving
+                    else []
+                )
                 return replace(self, rolling=None, serving=served, previous=self.serving), [served, *retired]
             if ours.rollout == "FAILED":
                 return self._fallen(ReleaseState.FAILED, ours.reason, now)
@@ -155,8 +157,9 @@ class Rollout:
         assert self.rolling, "only a rolling release can fall"
         fallen = self.rolling.now(state, now, why or "ECS gave no reason")
         good = self.serving
-        return replace(self, rolling=None, image=good.image if good else self.image,
-                       model=good.model if good else self.model), [fallen]
+        return replace(
+            self, rolling=None, image=good.image if good else self.image, model=good.model if good else self.model
+        ), [fallen]
 
 
 def digests_known_to(rollout: Rollout) -> set[str]:

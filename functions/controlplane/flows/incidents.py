@@ -28,7 +28,10 @@ class Incidents:
             return "known"
         view, rollout = self.service.view(), self.ledger.rollout()
         situation = Situation(
-            desired=view.desired, ceiling=self.ceiling, serving=rollout.serving, previous=rollout.previous,
+            desired=view.desired,
+            ceiling=self.ceiling,
+            serving=rollout.serving,
+            previous=rollout.previous,
             rolling=rollout.rolling,
         )
         answer = decide(change, situation, bake=self.bake)

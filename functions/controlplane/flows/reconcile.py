@@ -37,8 +37,15 @@ class Reconcile:
         """Return what was found and done, a line each. One part that fails does not keep the others from being done."""
         found: list[str] = []
         faults: list[Exception] = []
-        for part in (self._batches, self._runs, self._orphans, self._champion, self._images, self.releasing.settle,
-                     self._launches):
+        for part in (
+            self._batches,
+            self._runs,
+            self._orphans,
+            self._champion,
+            self._images,
+            self.releasing.settle,
+            self._launches,
+        ):
             try:
                 found += part()
             except Exception as fault:  # noqa: BLE001  all of them leave together, below
@@ -93,8 +100,10 @@ class Reconcile:
             if not _older(launched_at, now):
                 continue
             why = f"the run is {run.state} on {run.machine or 'no machine'}" if run else "the ledger knows no such run"
-            self.ledger.note([alerts.machine_orphaned(machine, run_id, why)],
-                             Record(now, f"machine {machine}", "running", "ENDED", why))
+            self.ledger.note(
+                [alerts.machine_orphaned(machine, run_id, why)],
+                Record(now, f"machine {machine}", "running", "ENDED", why),
+            )
             self.fleet.end(machine)
             found.append(f"ended {machine}: {why}")
         return found

@@ -44,9 +44,7 @@ class Training:
     limits: RunLimits
     bucket_name: str
 
-    def settle(
-        self, dataset: str, batch_id: str, as_of: datetime, *, patience: Patience, columns: Columns
-    ) -> str:
+    def settle(self, dataset: str, batch_id: str, as_of: datetime, *, patience: Patience, columns: Columns) -> str:
         """A timer rang that was set when the batch's last drop was the one of `as_of`. Return what came of it."""
         batch = self.ledger.batch(dataset)
         if batch is None or batch.batch_id != batch_id:
@@ -73,8 +71,9 @@ class Training:
 
         def close() -> None:
             queue = self.ledger.queue()
-            self.ledger.close(batch, run=run, queue=queue.with_waiting(run) if run else queue, alerts=refused,
-                              record=record)
+            self.ledger.close(
+                batch, run=run, queue=queue.with_waiting(run) if run else queue, alerts=refused, record=record
+            )
 
         on_conflict_again(close)
         return f"queued {run.run_id}" if run else f"no new run: {why}"
@@ -86,17 +85,26 @@ class Training:
             if known.state is not RunState.FAILED:
                 return None, f"run {known.run_id} has these very objects"
             failed += 1
-        run = Run(run_id=snapshot.run_id_after(failed), dataset=snapshot.dataset, digest=snapshot.digest,
-                  created_at=self.clock())
+        run = Run(
+            run_id=snapshot.run_id_after(failed),
+            dataset=snapshot.dataset,
+            digest=snapshot.digest,
+            created_at=self.clock(),
+        )
         return run, f"{failed} runs of this data failed; dropped again" if failed else "its batch settled"
 
     def _spec(self, run: Run, snapshot: Snapshot, columns: Columns) -> dict[str, Any]:
         objects = [{"key": d.key, "version_id": d.version_id, "etag": d.etag, "bytes": d.size} for d in snapshot.drops]
         return {
-            "contract": 1, "run_id": run.run_id, "dataset": run.dataset,
+            "contract": 1,
+            "run_id": run.run_id,
+            "dataset": run.dataset,
             "snapshot": {"digest": snapshot.digest, "objects": objects},
             "columns": {"text": columns.text, "label": columns.label},
-            "champion": self.ledger.champion(run.dataset), "recipe": "linear", "knobs": {}, "seed": 17,
+            "champion": self.ledger.champion(run.dataset),
+            "recipe": "linear",
+            "knobs": {},
+            "seed": 17,
             "limits": {"max_rejected_share": self.limits.max_rejected_share, "max_hours": self.limits.max_hours},
         }
 
@@ -190,8 +198,13 @@ class Training:
             return self._end(run, RunState.FAILED, f"The model cannot be used: {fault}.")
         verdict = gate.decide(model, self.ledger.champion(run.dataset), policy)
         state = RunState.PROMOTED if verdict.promote else RunState.REJECTED
-        return self._end(run, state, verdict.sentence, serves=run.dataset == served_dataset,
-                         champion=run_id if verdict.promote else None)
+        return self._end(
+            run,
+            state,
+            verdict.sentence,
+            serves=run.dataset == served_dataset,
+            champion=run_id if verdict.promote else None,
+        )
 
     def _checked(self, run: Run, manifest: Mapping[str, Any]) -> Model:
         model = Model.from_manifest(manifest)
@@ -210,7 +223,12 @@ class Training:
         )
 
     def _save(
-        self, run: Run, was: str, why: str, queue: Queue | None = None, noted: Sequence[Alert] = (),
+        self,
+        run: Run,
+        was: str,
+        why: str,
+        queue: Queue | None = None,
+        noted: Sequence[Alert] = (),
         champion: str | None = None,
     ) -> Run:
         record = Record(self.clock(), f"run {run.run_id}", was, run.state, why)

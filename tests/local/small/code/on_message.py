@@ -1,10 +1,11 @@
 import json
 import os
+from typing import Any
 
 import boto3
 
 
-def handler(event: dict, _context: object) -> None:
+def handler(event: dict[str, Any], _context: object) -> None:
     for record in event["Records"]:
         body = json.loads(record["body"])
         key = f"{body['detail-type']}/{body['id']}"

@@ -1,0 +1,139 @@
+"""The data bucket on S3: versions, odd keys, what is gone, and reports that are safe to open."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import boto3
+import pytest
+from controlplane.adapters.s3_bucket import S3Bucket
+from controlplane.domain.drops import Drop, Finding
+from controlplane.domain.models import BadManifest
+from controlplane.domain.runs import Outcome
+
+from tests.flows.fakes import NOON
+
+ODD = ["raw/a b+c%20.csv", "raw/ñ/日本 \"q\" 'q'.csv", "raw/films/a\nb.csv", "raw/films/&<x>.csv"]
+
+
+@pytest.fixture
+def s3(aws: None) -> Any:
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="data")
+    client.put_bucket_versioning(Bucket="data", VersioningConfiguration={"Status": "Enabled"})
+    return client
+
+
+def put(s3: Any, key: str, content: bytes = b"text,label\n") -> Drop:
+    told = s3.put_object(Bucket="data", Key=key, Body=content)
+    return Drop(key, told["ETag"].strip('"'), len(content), told["VersionId"])
+
+
+class TestHead:
+    @pytest.mark.parametrize("key", ODD)
+    def test_the_first_bytes_are_read_whatever_the_key(self, s3: Any, key: str) -> None:
+        assert S3Bucket(s3, "data").head(put(s3, key, b"0123456789"), 4) == b"0123"
+
+    def test_a_short_object_is_read_whole(self, s3: Any) -> None:
+        assert S3Bucket(s3, "data").head(put(s3, "raw/a.csv", b"01"), 1024) == b"01"
+
+    def test_an_empty_object_is_empty(self, s3: Any) -> None:
+        assert S3Bucket(s3, "data").head(put(s3, "raw/a.csv", b""), 1024) == b""
+
+    def test_the_version_that_the_event_names_is_read(self, s3: Any) -> None:
+        old = put(s3, "raw/a.csv", b"old")
+        put(s3, "raw/a.csv", b"new")
+        assert S3Bucket(s3, "data").head(old, 9) == b"old"
+
+    def test_without_a_version_a_replaced_object_is_gone(self, s3: Any) -> None:
+        old = put(s3, "raw/a.csv", b"old")
+        put(s3, "raw/a.csv", b"new")
+        assert S3Bucket(s3, "data").head(Drop(old.key, old.etag, old.size), 9) is None
+
+    def test_a_deleted_object_is_gone(self, s3: Any) -> None:
+        drop = put(s3, "raw/a.csv")
+        s3.delete_object(Bucket="data", Key=drop.key)
+        assert S3Bucket(s3, "data").head(Drop(drop.key, drop.etag, drop.size), 9) is None
+
+    def test_a_deleted_version_is_gone(self, s3: Any) -> None:
+        drop = put(s3, "raw/a.csv")
+        s3.delete_object(Bucket="data", Key=drop.key, VersionId=drop.version_id)
+        assert S3Bucket(s3, "data").head(drop, 9) is None
+
+    def test_a_bucket_that_is_not_there_is_an_error_and_no_lost_drop(self, s3: Any) -> None:
+        drop = put(s3, "raw/a.csv")
+        with pytest.raises(s3.exceptions.NoSuchBucket):
+            S3Bucket(s3, "another").head(drop, 9)
+
+
+class TestPresent:
+    def test_the_default_dataset_is_what_lies_directly_in_raw(self, s3: Any) -> None:
+        for key in ("raw/a.csv", "raw/default/b.csv", "raw//c.csv", "raw/films/d.csv", "models/e.csv"):
+            put(s3, key)
+        assert {key for key, _ in S3Bucket(s3, "data").present("default")} == {
+            "raw/a.csv", "raw/default/b.csv", "raw//c.csv"
+        }
+
+    def test_a_dataset_is_no_prefix_of_another(self, s3: Any) -> None:
+        put(s3, "raw/films/a.csv")
+        put(s3, "raw/films-old/a.csv")
+        assert [key for key, _ in S3Bucket(s3, "data").present("films")] == ["raw/films/a.csv"]
+
+    @pytest.mark.parametrize("key", ODD)
+    def test_keys_come_back_raw_with_their_content(self, s3: Any, key: str) -> None:
+        drop = put(s3, key)
+        assert (drop.key, drop.etag) in set(S3Bucket(s3, "data").present(drop.dataset))
+
+    def test_deleted_and_replaced_objects_are_not_present(self, s3: Any) -> None:
+        old, gone = put(s3, "raw/a.csv", b"old"), put(s3, "raw/b.csv")
+        new = put(s3, "raw/a.csv", b"new")
+        s3.delete_object(Bucket="data", Key=gone.key)
+        assert set(S3Bucket(s3, "data").present("default")) == {(new.key, new.etag)}
+        assert old.etag != new.etag
+
+    def test_more_objects_than_a_page_holds(self, s3: Any) -> None:
+        for number in range(1005):
+            s3.put_object(Bucket="data", Key=f"raw/films/{number}.csv", Body=b"")
+        assert len(set(S3Bucket(s3, "data").present("films"))) == 1005
+
+
+def test_a_report_page_shows_what_people_wrote_and_runs_none_of_it(s3: Any) -> None:
+    drop = Drop("raw/<script>alert(1)</script>.csv", "e", 12345)
+    finding = Finding("encoding", "The file is not UTF-8.", row=3, sample="<img onerror=x>")
+    told = S3Bucket(s3, "data").quarantine(drop, finding, NOON)
+    assert (told.drop_id, told.key, told.sentence) == (drop.drop_id, drop.key, "The file is not UTF-8.")
+    answer = s3.get_object(Bucket="data", Key=f"quarantine/{drop.drop_id}/report.html")
+    page = answer["Body"].read().decode()
+    assert answer["ContentType"] == "text/html; charset=utf-8"
+    assert "<script>" not in page
+    assert "<img" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "12,345 bytes" in page
+
+
+def test_a_spec_comes_back(s3: Any) -> None:
+    bucket = S3Bucket(s3, "data")
+    bucket.write_spec("films-1", {"dataset": "größe"})
+    assert bucket.read_spec("films-1") == {"dataset": "größe"}
+
+
+def test_what_the_trainer_writes_is_read(s3: Any) -> None:
+    bucket = S3Bucket(s3, "data")
+    assert (bucket.manifest("m"), bucket.is_published("m"), bucket.sha256_of("m", "metrics.json")) == (None, False, None)
+    assert bucket.outcome("m", 1) is None
+    s3.put_object(Bucket="data", Key="models/m/manifest.json", Body=b'{"contract": 1}')
+    s3.put_object(Bucket="data", Key="models/m/metrics.json", Body=b"")
+    s3.put_object(Bucket="data", Key="logs/m/2/outcome.json",
+                  Body=json.dumps({"contract": 1, "outcome": "failed", "reason": "No."}).encode())
+    assert bucket.manifest("m") == {"contract": 1}
+    assert bucket.is_published("m")
+    assert bucket.sha256_of("m", "metrics.json") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert bucket.outcome("m", 2) == Outcome("failed", "No.")
+    assert bucket.outcome("m", 1) is None
+
+
+def test_a_manifest_that_is_no_json_is_a_bad_manifest(s3: Any) -> None:
+    s3.put_object(Bucket="data", Key="models/m/manifest.json", Body=b"not json")
+    with pytest.raises(BadManifest, match="not JSON"):
+        S3Bucket(s3, "data").manifest("m")

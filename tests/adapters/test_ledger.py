@@ -1,0 +1,245 @@
+"""One contract for the ledger, held to by the one in memory and by the one on DynamoDB."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import boto3
+import pytest
+from controlplane.adapters.dynamo_ledger import DynamoLedger
+from controlplane.domain.alarms import Answer
+from controlplane.domain.alerts import Alert
+from controlplane.domain.batches import Batch
+from controlplane.domain.drops import Drop, Finding
+from controlplane.domain.releases import Release, Rollout
+from controlplane.domain.runs import Machine, Queue, Run
+from controlplane.ports import Conflict, Ledger, Record
+
+from tests.flows.fakes import NOON, FakeLedger
+
+ACCEPTED = Record(NOON, "drop 1", "", "ACCEPTED", "joined")
+REFUSED = Record(NOON, "drop 2", "", "QUARANTINED", "empty")
+CHANGED = Record(NOON, "run films-1", "QUEUED", "LAUNCHING", "attempt 1")
+RUN = Run("films-1", "films", "sha256:0", NOON)
+DROP = Drop("raw/films/größe\n+%20.csv", "etag", 10, "v1")
+BATCH = Batch.opened("films", NOON).with_accepted(NOON)
+ALERT = Alert("run films-1 FAILED", "Tidegate: run failed", "Why: größe\n")
+
+
+@pytest.fixture(params=["fake", "dynamodb"])
+def ledger(request: pytest.FixtureRequest) -> Ledger:
+    if request.param == "fake":
+        return FakeLedger()
+    request.getfixturevalue("aws")
+    dynamodb = boto3.client("dynamodb")
+    dynamodb.create_table(
+        TableName="ledger", BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "kind", "AttributeType": "S"},
+                              {"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "kind", "KeyType": "HASH"}, {"AttributeName": "id", "KeyType": "RANGE"}],
+    )
+    return DynamoLedger(dynamodb, "ledger")
+
+
+def queued(ledger: Ledger, run: Run = RUN) -> Run:
+    """A run in the queue, as a settled batch leaves it."""
+    batch = Batch.opened(run.dataset, NOON).with_accepted(NOON)
+    ledger.take_in(Drop(f"raw/{run.run_id}/a.csv", "e", 1), batch, ledger.batch(run.dataset), ACCEPTED)
+    ledger.close(batch, run=run, queue=ledger.queue().with_waiting(run), alerts=[], record=CHANGED)
+    stored = ledger.run(run.run_id)
+    assert stored
+    return stored
+
+
+class TestDropsAndBatches:
+    def test_an_empty_ledger_knows_nothing(self, ledger: Ledger) -> None:
+        assert ledger.batch("films") is None
+        assert ledger.batch_of(DROP) is None
+        assert list(ledger.open_batches()) == list(ledger.accepted_drops("films")) == list(ledger.unsent()) == []
+        assert ledger.run("films-1") is None
+        assert ledger.champion("films") is None
+        assert (ledger.queue(), ledger.rollout()) == (Queue(), Rollout())
+
+    def test_a_drop_is_taken_in_with_its_batch(self, ledger: Ledger) -> None:
+        ledger.take_in(DROP, BATCH, None, ACCEPTED)
+        assert ledger.batch("films") == BATCH
+        assert ledger.batch_of(DROP) == BATCH.batch_id
+        assert list(ledger.accepted_drops("films")) == [DROP]
+        assert list(ledger.open_batches()) == [BATCH]
+
+    def test_a_refused_drop_is_known_but_not_accepted(self, ledger: Ledger) -> None:
+        batch = Batch.opened("films", NOON).with_refused(DROP, Finding("empty", "Empty."), NOON)
+        ledger.take_in(DROP, batch, None, REFUSED)
+        assert ledger.batch_of(DROP) == batch.batch_id
+        assert list(ledger.accepted_drops("films")) == []
+        assert ledger.batch("films") == batch
+
+    def test_the_same_drop_twice_is_a_conflict_and_changes_nothing(self, ledger: Ledger) -> None:
+        ledger.take_in(DROP, BATCH, None, ACCEPTED)
+        with pytest.raises(Conflict):
+            ledger.take_in(DROP, BATCH.with_accepted(NOON), BATCH, ACCEPTED)
+        assert ledger.batch("films") == BATCH
+
+    @pytest.mark.parametrize("before", [None, BATCH.with_accepted(NOON)])
+    def test_a_batch_that_moved_meanwhile_is_a_conflict_and_the_drop_stays_new(
+        self, ledger: Ledger, before: Batch | None
+    ) -> None:
+        ledger.take_in(DROP, BATCH, None, ACCEPTED)
+        other = replace(DROP, etag="other")
+        with pytest.raises(Conflict):
+            ledger.take_in(other, BATCH.with_accepted(NOON), before, ACCEPTED)
+        assert ledger.batch_of(other) is None
+        assert list(ledger.accepted_drops("films")) == [DROP]
+
+    def test_datasets_are_kept_apart(self, ledger: Ledger) -> None:
+        ledger.take_in(DROP, BATCH, None, ACCEPTED)
+        other = Drop("raw/日本/a.csv", "e", 1)
+        ledger.take_in(other, Batch.opened("日本", NOON), None, ACCEPTED)
+        assert list(ledger.accepted_drops("日本")) == [other]
+        assert {batch.dataset for batch in ledger.open_batches()} == {"films", "日本"}
+
+    def test_many_drops_are_all_found_again(self, ledger: Ledger) -> None:
+        batch = None
+        for number in range(40):
+            after = (batch or Batch.opened("films", NOON)).with_accepted(NOON)
+            ledger.take_in(Drop(f"raw/films/{number}.csv", "e", 1), after, batch, ACCEPTED)
+            batch = after
+        assert len({drop.key for drop in ledger.accepted_drops("films")}) == 40
+
+    def test_a_closed_batch_is_gone_and_its_run_waits(self, ledger: Ledger) -> None:
+        ledger.take_in(DROP, BATCH, None, ACCEPTED)
+        ledger.close(BATCH, run=RUN, queue=ledger.queue().with_waiting(RUN), alerts=[ALERT], record=CHANGED)
+        assert ledger.batch("films") is None
+        assert ledger.run("films-1") == replace(RUN, version=1)
+        assert ledger.queue() == Queue(waiting=(("films-1", "films"),), version=1)
+        assert list(ledger.unsent()) == [ALERT]
+        assert list(ledger.accepted_drops("films")) == [DROP]
+
+    def test_a_batch_without_a_run_leaves_the_queue_alone(self, ledger: Ledger) -> None:
+        ledger.take_in(DROP, BATCH, None, ACCEPTED)
+        ledger.close(BATCH, run=None, queue=ledger.queue(), alerts=[], record=CHANGED)
+        assert ledger.batch("films") is None
+        assert ledger.queue() == Queue()
+
+    def test_a_batch_that_got_another_drop_cannot_be_closed(self, ledger: Ledger) -> None:
+        ledger.take_in(DROP, BATCH, None, ACCEPTED)
+        more = BATCH.with_accepted(NOON + timedelta(seconds=1))
+        ledger.take_in(replace(DROP, etag="other"), more, BATCH, ACCEPTED)
+        with pytest.raises(Conflict):
+            ledger.close(BATCH, run=RUN, queue=ledger.queue(), alerts=[ALERT], record=CHANGED)
+        assert (ledger.batch("films"), ledger.run("films-1"), list(ledger.unsent())) == (more, None, [])
+
+    def test_a_queue_that_moved_keeps_the_batch_open(self, ledger: Ledger) -> None:
+        stale = ledger.queue()
+        queued(ledger, replace(RUN, run_id="books-1", dataset="books"))
+        ledger.take_in(DROP, BATCH, None, ACCEPTED)
+        with pytest.raises(Conflict):
+            ledger.close(BATCH, run=RUN, queue=stale.with_waiting(RUN), alerts=[], record=CHANGED)
+        assert (ledger.batch("films"), ledger.run("films-1")) == (BATCH, None)
+
+    def test_a_run_is_queued_once(self, ledger: Ledger) -> None:
+        queued(ledger)
+        ledger.take_in(DROP, BATCH, None, ACCEPTED)
+        with pytest.raises(Conflict):
+            ledger.close(BATCH, run=RUN, queue=ledger.queue(), alerts=[], record=CHANGED)
+
+
+class TestRuns:
+    def test_a_run_comes_back_as_it_was_saved(self, ledger: Ledger) -> None:
+        run = queued(ledger).claimed(NOON).on(Machine("i-1", "c6i.large", "a", "spot", 0.0412), NOON)
+        run = run.without_machine(NOON + timedelta(minutes=3))
+        saved = ledger.save_run(run, CHANGED)
+        assert saved == replace(run, version=2)
+        assert ledger.run("films-1") == saved
+
+    def test_of_two_that_claim_one_wins(self, ledger: Ledger) -> None:
+        run, queue = queued(ledger), ledger.queue()
+        ledger.save_run(run.claimed(NOON), CHANGED, queue=queue.with_active(run))
+        with pytest.raises(Conflict):
+            ledger.save_run(run.claimed(NOON), CHANGED, queue=ledger.queue().with_active(run))
+
+    def test_a_queue_that_moved_stops_the_run_too(self, ledger: Ledger) -> None:
+        run, stale = queued(ledger), ledger.queue()
+        queued(ledger, replace(RUN, run_id="books-1", dataset="books"))
+        with pytest.raises(Conflict):
+            ledger.save_run(run.claimed(NOON), CHANGED, queue=stale.with_active(run), alerts=[ALERT], champion="films-1")
+        assert ledger.run("films-1") == run
+        assert (ledger.champion("films"), list(ledger.unsent())) == (None, [])
+
+    def test_a_champion_is_written_with_its_run(self, ledger: Ledger) -> None:
+        ledger.save_run(queued(ledger), CHANGED, champion="films-1", alerts=[ALERT])
+        assert ledger.champion("films") == "films-1"
+        assert ledger.is_noted(ALERT.alert_id)
+
+
+class TestTheRollout:
+    def test_it_comes_back_as_it_was_saved(self, ledger: Ledger) -> None:
+        rollout, changed = Rollout().propose("push sha256:1 v1", NOON, image="sha256:1", model="m")
+        saved = ledger.save_rollout(rollout, changed, [CHANGED])
+        assert saved == replace(rollout, version=1)
+        started, release = saved.start(NOON)
+        assert release
+        ledger.save_rollout(started.deploying("ecs-svc/1"), [release], [CHANGED], [ALERT])
+        assert ledger.rollout() == replace(started.deploying("ecs-svc/1"), version=2)
+        assert list(ledger.unsent()) == [ALERT]
+
+    def test_one_that_moved_meanwhile_is_a_conflict(self, ledger: Ledger) -> None:
+        first = ledger.rollout()
+        ledger.save_rollout(first, [], [])
+        with pytest.raises(Conflict):
+            ledger.save_rollout(first, [Release(1, "c", None, None)], [], [ALERT])
+        assert list(ledger.unsent()) == []
+
+
+class TestAlerts:
+    def test_an_alert_is_noted_once_for_ever(self, ledger: Ledger) -> None:
+        ledger.note([ALERT], CHANGED)
+        ledger.sent(ALERT)
+        ledger.note([replace(ALERT, body="again")], CHANGED)
+        assert list(ledger.unsent()) == []
+        assert ledger.is_noted(ALERT.alert_id)
+        assert not ledger.is_noted("another")
+
+    def test_unsent_ones_stay_until_they_are_crossed_off(self, ledger: Ledger) -> None:
+        other = replace(ALERT, alert_id="z")
+        ledger.note([ALERT, other], CHANGED)
+        assert sorted(alert.alert_id for alert in ledger.unsent()) == sorted([ALERT.alert_id, "z"])
+        ledger.sent(ALERT)
+        ledger.sent(ALERT)
+        assert list(ledger.unsent()) == [other]
+
+    def test_one_function_at_a_time_may_send_it(self, ledger: Ledger) -> None:
+        ledger.note([ALERT], CHANGED)
+        assert ledger.claim(ALERT, NOON)
+        assert not ledger.claim(ALERT, NOON + timedelta(seconds=59))
+        assert list(ledger.unsent()) == [ALERT]
+        assert ledger.claim(ALERT, NOON + timedelta(seconds=62))
+
+    def test_a_sent_one_cannot_be_claimed(self, ledger: Ledger) -> None:
+        ledger.note([ALERT], CHANGED)
+        ledger.sent(ALERT)
+        assert not ledger.claim(ALERT, NOON)
+        assert list(ledger.unsent()) == []
+
+    def test_the_first_answer_to_an_incident_stays(self, ledger: Ledger) -> None:
+        first = Answer("Going back.", "Look.", roll_back_to=Release(1, "push v1", "sha256:1", "m", since=NOON))
+        assert ledger.decided("alarm x", first) == first
+        assert ledger.decided("alarm x", Answer("Nothing.", "Look.")) == first
+        assert ledger.decided("alarm y", Answer("Nothing.", "Look.", scale_to=3)).scale_to == 3
+
+
+def test_every_change_is_in_the_history_and_in_the_log(aws: None, capsys: pytest.CaptureFixture[str],
+                                                       request: pytest.FixtureRequest) -> None:
+    dynamodb = boto3.client("dynamodb")
+    dynamodb.create_table(
+        TableName="ledger", BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "kind", "AttributeType": "S"},
+                              {"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "kind", "KeyType": "HASH"}, {"AttributeName": "id", "KeyType": "RANGE"}],
+    )
+    DynamoLedger(dynamodb, "ledger").take_in(DROP, BATCH, None, ACCEPTED)
+    items = dynamodb.query(TableName="ledger", KeyConditionExpression="kind = :kind",
+                           ExpressionAttributeValues={":kind": {"S": "history 2026-01"}})["Items"]
+    assert [item["id"]["S"] for item in items] == ["2026-01-01T12:00:00+00:00 drop 1 ACCEPTED"]
+    assert '"subject": "drop 1", "was": "", "now": "ACCEPTED"' in capsys.readouterr().out

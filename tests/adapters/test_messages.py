@@ -1,0 +1,73 @@
+"""Timers on SQS, people on SNS, images in ECR."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import ANY, Stubber
+from controlplane.adapters.ecr_images import EcrImages
+from controlplane.adapters.sns_notifier import SnsNotifier
+from controlplane.adapters.sqs_timer import SqsTimer
+from controlplane.domain.alerts import Alert
+from controlplane.domain.batches import Batch
+from controlplane.domain.images import Push
+
+from tests.flows.fakes import NOON
+
+BATCH = Batch.opened("größe\n+", NOON).with_accepted(NOON)
+
+
+class TestTimer:
+    def test_the_message_names_batch_and_last_drop(self, aws: None) -> None:
+        sqs = boto3.client("sqs")
+        url = sqs.create_queue(QueueName="batches")["QueueUrl"]
+        SqsTimer(sqs, url).settle(BATCH, timedelta())
+        SqsTimer(sqs, url).launch(timedelta(seconds=-5))
+        bodies = [json.loads(sqs.receive_message(QueueUrl=url)["Messages"][0]["Body"]) for _ in range(2)]
+        assert bodies == [{"dataset": BATCH.dataset, "batch": BATCH.batch_id, "as_of": NOON.isoformat()}, {}]
+
+    @pytest.mark.parametrize(
+        ("after", "delay"),
+        [(timedelta(seconds=60), 60), (timedelta(seconds=0.2), 1), (timedelta(hours=2), 900), (timedelta(), 0),
+         (timedelta(seconds=-3), 0), (timedelta(seconds=59.0001), 60)],
+    )
+    def test_it_never_rings_early_and_never_asks_for_more_than_sqs_gives(
+        self, aws: None, after: timedelta, delay: int
+    ) -> None:
+        sqs = boto3.client("sqs")
+        with Stubber(sqs) as stub:
+            stub.add_response("send_message", {}, {"QueueUrl": "q", "MessageBody": ANY, "DelaySeconds": delay})
+            SqsTimer(sqs, "q").settle(BATCH, after)
+            stub.assert_no_pending_responses()
+
+
+def test_people_get_subject_and_body(aws: None) -> None:
+    sns, sqs = boto3.client("sns"), boto3.client("sqs")
+    topic = sns.create_topic(Name="alerts")["TopicArn"]
+    url = sqs.create_queue(QueueName="inbox")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    alert = Alert.of("x", "Größe\x01", happened="h", why="größe", done="d", to_do="t", look="l")
+    SnsNotifier(sns, topic).tell(alert)
+    mail = json.loads(sqs.receive_message(QueueUrl=url)["Messages"][0]["Body"])
+    assert (mail["Subject"], mail["Message"]) == ("Gr??e?", alert.body)
+
+
+def test_images_come_newest_first_with_each_of_their_tags(aws: None) -> None:
+    def image(number: int, *tags: str) -> dict[str, Any]:
+        return {"imageDigest": f"sha256:{number}", "imageTags": list(tags), "imagePushedAt": NOON + timedelta(days=number)}
+
+    ecr = boto3.client("ecr")
+    with Stubber(ecr) as stub:
+        asked = {"repositoryName": "inference", "filter": {"tagStatus": "TAGGED"}}
+        stub.add_response("describe_images", {"imageDetails": [image(1, "v1")], "nextToken": "more"}, asked)
+        stub.add_response("describe_images", {"imageDetails": [image(3, "v3", "v3.0"), image(2, "v2")]},
+                          {**asked, "nextToken": "more"})
+        assert EcrImages(ecr, "inference").pushed() == [
+            Push("inference", "sha256:3", "v3"), Push("inference", "sha256:3", "v3.0"),
+            Push("inference", "sha256:2", "v2"), Push("inference", "sha256:1", "v1"),
+        ]

@@ -1,0 +1,97 @@
+"""template.yaml as plain data: intrinsic functions become one-key mappings, as in CloudFormation's JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+SHORT = {"Ref": "Ref", "Condition": "Condition"}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with CloudFormation's short tags."""
+
+
+def _intrinsic(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    value: Any
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+        if suffix == "GetAtt":
+            value = str(value).split(".", 1)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        assert isinstance(node, yaml.MappingNode)
+        value = loader.construct_mapping(node, deep=True)
+    return {SHORT.get(suffix, f"Fn::{suffix}"): value}
+
+
+_Loader.add_multi_constructor("!", _intrinsic)  # type: ignore[no-untyped-call]
+
+TEMPLATE: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(), _Loader)  # noqa: S506  a safe loader
+RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
+FUNCTIONS: dict[str, Any] = {
+    name: resource["Properties"] for name, resource in RESOURCES.items()
+    if resource["Type"] == "AWS::Serverless::Function"
+}
+EVENTS: dict[str, Any] = {path.stem: json.loads(path.read_text()) for path in (ROOT / "events").glob("on_*.json")}
+
+
+def module_of(function: str) -> str:
+    return str(FUNCTIONS[function]["Handler"]).removesuffix(".handler")
+
+
+def of_type(kind: str) -> dict[str, Any]:
+    return {name: resource["Properties"] for name, resource in RESOURCES.items() if resource["Type"] == kind}
+
+
+def references(value: Any) -> set[str]:
+    """Everything that a piece of the template depends on: `Bucket`, `TaskRole.Arn`, `AWS::Region`."""
+    return set(_references(value))
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _references(item)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "Ref":
+                yield inner
+            elif key == "Fn::GetAtt":
+                yield ".".join(inner)
+            elif key == "Fn::Sub":
+                text = inner if isinstance(inner, str) else inner[0]
+                yield from re.findall(r"\$\{([^!}][^}]*)\}", text)
+            else:
+                yield from _references(inner)
+
+
+def statements() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every policy statement of the template, with the resource it stands in."""
+    for name, resource in RESOURCES.items():
+        for document in _documents(resource.get("Properties", {})):
+            for statement in document["Statement"]:
+                yield name, statement
+
+
+def _documents(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _documents(item)
+    elif isinstance(value, dict):
+        if "Statement" in value:
+            yield value
+        else:
+            for inner in value.values():
+                yield from _documents(inner)
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

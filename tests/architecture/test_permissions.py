@@ -1,0 +1,98 @@
+"""What the stack's roles may do: nothing nameless, nothing by wildcard, but for a written list with a reason each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.architecture.cloudformation import FUNCTIONS, RESOURCES, listed, statements
+
+STATEMENTS = [(f"{where}.{statement.get('Sid', '?')}", statement) for where, statement in statements()]
+ALLOWED = [(name, statement) for name, statement in STATEMENTS if statement["Effect"] == "Allow"]
+
+# Resource "*", and why it cannot be narrower.
+ANY_RESOURCE = {
+    "LaunchMachines.SeeMachinesAndPrices": "ec2:Describe* knows no resources",
+    "TaskExecutionRole.LogIn": "ecr:GetAuthorizationToken knows no resources",
+    "RollService.SeeTasks": "ecs:ListTasks knows clusters by condition only, and there is one",
+    "RollService.ReadAndRegisterRevisions": "ecs:DescribeTaskDefinition and RegisterTaskDefinition know no resources",
+}
+
+
+@pytest.mark.parametrize(("name", "statement"), STATEMENTS, ids=[name for name, _ in STATEMENTS])
+def test_every_statement_has_a_name(name: str, statement: dict[str, Any]) -> None:
+    assert statement.get("Sid"), name
+
+
+def test_no_two_statements_of_a_place_share_a_name() -> None:
+    names = [name for name, _ in STATEMENTS]
+    assert sorted(set(names)) == sorted(names)
+
+
+@pytest.mark.parametrize(("name", "statement"), ALLOWED, ids=[name for name, _ in ALLOWED])
+def test_no_action_is_a_wildcard(name: str, statement: dict[str, Any]) -> None:
+    assert "NotAction" not in statement, name
+    assert [action for action in listed(statement["Action"]) if "*" in action] == []
+
+
+def test_the_only_wildcard_action_is_refused() -> None:
+    wild = [name for name, statement in STATEMENTS if any("*" in action for action in listed(statement["Action"]))]
+    assert wild == ["BucketTlsOnly.TlsOnly"]
+    assert dict(STATEMENTS)["BucketTlsOnly.TlsOnly"]["Effect"] == "Deny"
+
+
+def test_any_resource_only_from_the_list_with_reasons() -> None:
+    used = {name for name, statement in ALLOWED if "*" in listed(statement.get("Resource", []))}
+    assert used == set(ANY_RESOURCE)
+    assert all(ANY_RESOURCE.values())
+
+
+def test_a_role_is_handed_on_to_one_service_alone() -> None:
+    handed = [statement for _, statement in ALLOWED if "iam:PassRole" in listed(statement["Action"])]
+    assert handed
+    for statement in handed:
+        assert listed(statement["Action"]) == ["iam:PassRole"]
+        assert statement["Condition"]["StringEquals"]["iam:PassedToService"].endswith(".amazonaws.com")
+        assert all(set(resource) == {"Fn::GetAtt"} for resource in listed(statement["Resource"]))
+
+
+def test_nobody_is_trusted_but_the_service_that_needs_it() -> None:
+    trusted = {name: statement["Principal"] for name, statement in ALLOWED if "Principal" in statement}
+    assert trusted
+    assert [name for name, principal in trusted.items() if principal == "*" or "AWS" in principal] == []
+
+
+def test_only_machines_of_this_stack_may_be_ended() -> None:
+    ending = [statement for _, statement in ALLOWED if "ec2:TerminateInstances" in listed(statement["Action"])]
+    assert len(ending) == 1
+    assert ending[0]["Condition"] == {"StringEquals": {"aws:ResourceTag/tidegate:stack": {"Ref": "AWS::StackName"}}}
+
+
+def test_the_tag_that_permissions_ask_for_is_the_tag_that_is_written() -> None:
+    from controlplane.adapters import ec2_fleet
+
+    source = ec2_fleet.__loader__.get_source(ec2_fleet.__name__)  # type: ignore[union-attr]
+    assert '"tidegate:stack": self._stack' in source
+
+
+def test_tags_are_written_at_launch_only() -> None:
+    tagging = [statement for _, statement in ALLOWED if "ec2:CreateTags" in listed(statement["Action"])]
+    assert [set(statement["Condition"]["StringEquals"]) for statement in tagging] == [{"ec2:CreateAction"}]
+
+
+def test_no_function_may_change_the_data_of_people() -> None:
+    """raw/ is theirs: read, never written or deleted by us."""
+    for name, statement in ALLOWED:
+        actions = set(listed(statement["Action"]))
+        if actions & {"s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion"}:
+            places = [resource["Fn::Sub"] for resource in listed(statement["Resource"])]
+            assert all(place.startswith("${Bucket.Arn}/") for place in places), name
+            assert not any(place.startswith("${Bucket.Arn}/raw") for place in places), name
+
+
+@pytest.mark.parametrize("function", sorted(FUNCTIONS))
+def test_a_function_takes_no_policies_of_aws(function: str) -> None:
+    for policy in FUNCTIONS[function]["Policies"]:
+        assert isinstance(policy, dict), policy
+        assert "Statement" in policy or policy["Ref"] in RESOURCES
