@@ -12,12 +12,14 @@ logger = Logger()
 flow = cache(wiring.on_model_published)
 
 
-def parse(event: dict[str, Any]) -> str:
-    _, run_id, _ = event["detail"]["object"]["key"].split("/")
-    return str(run_id)
+def parse(event: dict[str, Any]) -> str | None:
+    """The run id; None for a manifest further down, which is not a model's."""
+    parts = event["detail"]["object"]["key"].split("/")
+    return str(parts[1]) if len(parts) == 3 else None
 
 
 @logger.inject_lambda_context(correlation_id_path="id")
 def handler(event: dict[str, Any], context: object) -> None:
     run_id = parse(event)
-    logger.info("model published", run=run_id, done=flow()(run_id))
+    done = flow()(run_id) if run_id else ["ignored: not a model's manifest"]
+    logger.info("model published", run=run_id, done=done)

@@ -23,6 +23,7 @@ from typing import Any
 from local import deploy as deploying
 from local import docker_push, images
 from local.aws import Aws
+from local.engine.docker import DOCKER, Docker, EngineFault
 from local.processes import NotInTime, belonging_to, last_line, leashed, port_open, started_at, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -110,6 +111,9 @@ class Cloud:
             (self.state / name).unlink(missing_ok=True)
         self._spawn(leash)
         self.wait_ready()
+        known = self.facts()
+        kind = "containers" if known["engine"] == DOCKER else "processes"
+        self.say(f"tasks run as {kind}: {known['engine_why']}")
         return self
 
     def _spawn(self, leash: bool) -> None:
@@ -153,8 +157,7 @@ class Cloud:
         known = self.facts()
         pid = known.get("pid")
         if not self.running() and not belonging_to(self.state) and self._process is None:
-            remove_socket(known)
-            return []
+            return self._clean(known)
         if self.running() and isinstance(pid, int):
             os.kill(pid, signal.SIGTERM)
             try:
@@ -164,11 +167,21 @@ class Cloud:
         if self._process is not None:
             self._process.wait(STOP_SECONDS)
             self._process = None
-        remove_socket(known)
+        left = self._clean(known)
         try:
             wait_until(lambda: not belonging_to(self.state) and not port_open(self.port), 5.0, "A clean end")
         except NotInTime:
-            return self._left()
+            return [*left, *self._left()]
+        return left
+
+    def _clean(self, known: Mapping[str, Any]) -> list[str]:
+        """What lies outside the state folder and a supervisor that was killed could not remove."""
+        remove_socket(known)
+        if known.get("engine") == DOCKER:
+            try:
+                Docker(str(known["engine_host"]), self.state / "engine" / "docker").remove_containers(self.state)
+            except EngineFault as fault:
+                return [f"Containers may be left over. {fault}"]
         return []
 
     def _left(self) -> list[str]:
@@ -254,10 +267,12 @@ class Cloud:
         if repository is None:
             raise CloudFault("The stack has no image repository yet. Run: make up")
         version = image_version or (folder / "VERSION").read_text().strip()
-        if self.facts().get("engine") != "docker":
+        known = self.facts()
+        if known.get("engine") != DOCKER:
             with self.aws.ambient():
                 return images.push(folder, repository, tag, image_version=version)
-        return docker_push.push(self.aws, folder, f"localhost:{self.port}", repository, tag, version)
+        host = str(known["engine_host"])
+        return docker_push.push(self.aws, host, folder, f"localhost:{self.port}", repository, tag, version)
 
     def environment(self) -> dict[str, str]:
         """For `eval "$(make -s env)"`: the cloud's address and keys, and every output of the stack by its name."""
@@ -271,7 +286,6 @@ class Cloud:
 
 
 def remove_socket(facts: Mapping[str, Any]) -> None:
-    """The engine's socket lies outside the state folder; a supervisor that was killed could not remove it."""
     folder = Path(facts.get("engine_socket", "")).parent
     if folder.name.startswith("tidegate-"):
         shutil.rmtree(folder, ignore_errors=True)

@@ -5,47 +5,40 @@ Promise: the digest returned is the one that the registry recorded. The user's o
 
 from __future__ import annotations
 
-import base64
-import json
 import os
-import subprocess
 import tempfile
 from pathlib import Path
 
 from local.aws import Aws
+from local.engine.docker import Docker, EngineFault
 from local.images import PushRefused
 
+BASE_IMAGE = "TIDEGATE_BASE_IMAGE"
+NO_BASE = (
+    "If the base image or a package cannot be had here, name a base image that is here "
+    f"({BASE_IMAGE}=<image> make push), or run tasks as processes: make down, then TIDEGATE_ENGINE=process make up."
+)
 
-def push(aws: Aws, folder: Path, registry: str, repository: str, tag: str, image_version: str) -> str:
-    """`docker build` and `docker push`, with a login of our own that is forgotten afterwards."""
+
+def push(aws: Aws, host: str, folder: Path, registry: str, repository: str, tag: str, image_version: str) -> str:
+    """`docker build` and `docker push` with the engine at `host`; the login is forgotten afterwards."""
     image = f"{registry}/{repository}:{tag}"
+    arguments = [f"IMAGE_VERSION={image_version}"]
+    if base := os.environ.get(BASE_IMAGE):
+        arguments.append(f"BASE_IMAGE={base}")
     ecr = aws.client("ecr")
-    token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
-    user, _, password = base64.b64decode(token).decode().partition(":")
     with tempfile.TemporaryDirectory(prefix="tidegate-docker-") as config:
-        auth = base64.b64encode(f"{user}:{password}".encode()).decode()
-        (Path(config) / "config.json").write_text(json.dumps({"auths": {registry: {"auth": auth}}}))
-        docker(["build", "--build-arg", f"IMAGE_VERSION={image_version}", "--tag", image, str(folder)], config)
-        docker(["push", image], config)
+        docker = Docker(host, Path(config))
+        docker.log_in(registry, ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"])
+        words = [word for argument in arguments for word in ("--build-arg", argument)]
+        try:
+            docker("build", *words, "--tag", image, str(folder), seconds=None)
+        except EngineFault as fault:
+            raise PushRefused(f"{image} was not built. {fault}. {NO_BASE}") from fault
+        try:
+            docker("push", "--quiet", image, seconds=None)
+        except EngineFault as fault:
+            advice = " Tags cannot be moved: push under a new one." if "immutable" in str(fault).lower() else ""
+            raise PushRefused(f"{image} was not pushed. {fault}.{advice}") from fault
     described = ecr.describe_images(repositoryName=repository, imageIds=[{"imageTag": tag}])
     return str(described["imageDetails"][0]["imageDigest"])
-
-
-def docker(arguments: list[str], config: str) -> None:
-    environment = {**os.environ, "DOCKER_CONFIG": config, "DOCKER_BUILDKIT": "1"}
-    try:
-        done = subprocess.run(
-            ["docker", *arguments],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except FileNotFoundError as fault:
-        raise PushRefused(
-            "A container engine runs, but there is no `docker` command. Install the docker client."
-        ) from fault
-    if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.strip()][-1:] or ["it said nothing"]
-        raise PushRefused(f"`docker {arguments[0]}` failed: {said[0]}")

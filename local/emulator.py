@@ -6,6 +6,7 @@ for every other action. Added:
 - CreateFleet keeps its promise on ClientToken: the same token and request give the same fleet and machines, the same
   token with another request is refused. The machines carry the tags that AWS gives them, their subnet's zone, and say
   whether they are Spot.
+- DescribeInstances heeds the filter instance-id.
 - DescribeSpotPriceHistory answers from the local cloud's own table of prices (`local/prices.py`).
 - CloudFormation accepts alarms on metric math. They can be described and set; the emulator does not compute them.
 - IAM is checked on the resources that AWS checks (`local/permissions.py`).
@@ -157,6 +158,18 @@ def with_lifecycle(instance_xml: Callable[[Mapping[str, Any]], str]) -> Callable
     return wrapped
 
 
+def with_instance_ids(
+    matches: Callable[[Mapping[str, Any], Mapping[str, list[str]]], bool],
+) -> Callable[[Mapping[str, Any], Mapping[str, list[str]]], bool]:
+    """DescribeInstances heeds the filter `instance-id`."""
+
+    def wrapped(instance: Mapping[str, Any], wanted: Mapping[str, list[str]]) -> bool:
+        ids = wanted.get("instance-id")
+        return (not ids or instance["InstanceId"] in ids) and matches(instance, wanted)
+
+    return wrapped
+
+
 def with_metric_math(
     record: Callable[[str, Properties], dict[str, Any]],
 ) -> Callable[[str, Properties], dict[str, Any]]:
@@ -196,6 +209,7 @@ def complete(folder: Path) -> None:
     actions["CreateFleet"] = once_per_token(as_aws_launches(ec2, actions["CreateFleet"]), whose, ec2._error)
     actions["DescribeSpotPriceHistory"] = price_history(get_region, ec2._xml, lambda: datetime.now(UTC))
     ec2._instance_xml = with_lifecycle(ec2._instance_xml)
+    ec2._matches_filters = with_instance_ids(ec2._matches_filters)
     provisioners._cw_metric_alarm_record = with_metric_math(provisioners._cw_metric_alarm_record)
     iam_evaluator._fnmatch_compile = across_lines(iam_evaluator._fnmatch_compile)
     iam_actions.extract_iam_action = as_aws_acts(iam_actions.extract_iam_action)

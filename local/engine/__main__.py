@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.applications import Starlette
@@ -24,8 +25,10 @@ from starlette.applications import Starlette
 from local.engine import api
 from local.engine.containers import Containers, Pace, loopback_addresses
 from local.engine.credentials import Credentials, Roles
+from local.engine.docker import Docker, EngineFault
 from local.engine.environment import Cloud
 from local.engine.images import Images
+from local.engine.launch import EngineContainers
 from local.engine.registry import connect
 from local.engine.tasks import Tasks
 from local.processes import MARK
@@ -46,6 +49,7 @@ def arguments() -> argparse.ArgumentParser:
         metavar="REFERENCE",
         help="public image that runs with this machine's Python; may be repeated",
     )
+    parser.add_argument("--docker", metavar="HOST", help="run pulled images as containers of this engine, unix://…")
     pace = Pace()
     parser.add_argument("--grace", type=float, default=pace.grace, help="seconds until a task must be healthy")
     parser.add_argument("--watch-every", type=float, default=pace.watch_every, help="seconds between health checks")
@@ -58,7 +62,10 @@ async def serve(options: argparse.Namespace) -> None:
     state.mkdir(parents=True, exist_ok=True)
     mark = {MARK: os.environ[MARK]} if MARK in os.environ else {}
     cloud = Cloud(options.endpoint.rstrip("/"), options.region, mark)
-    images = Images(state, partial(connect, cloud.endpoint, cloud.region), options.placeholder)
+    engine = containers_of_an_engine(options.docker, state, cloud) if options.docker else None
+    images = Images(
+        state, partial(connect, cloud.endpoint, cloud.region), options.placeholder, engine.pull if engine else None
+    )
     credentials = Credentials(Roles(cloud.endpoint, cloud.region).assume, partial(datetime.now, UTC))
     for_tasks = socket.create_server(("127.0.0.1", 0))
     containers = Containers(
@@ -71,6 +78,7 @@ async def serve(options: argparse.Namespace) -> None:
         loopback_addresses(secrets.randbelow(1 << 16)),
         partial(secrets.token_hex, 32),
         f"http://127.0.0.1:{for_tasks.getsockname()[1]}",
+        engine,
     )
     ended = asyncio.Event()
     servers = [server(credentials.app()), server(api.app(containers, images))]
@@ -90,6 +98,15 @@ async def serve(options: argparse.Namespace) -> None:
         for one in servers:
             one.should_exit = True
         await asyncio.gather(*serving)
+
+
+def containers_of_an_engine(host: str, state: Path, cloud: Cloud) -> EngineContainers:
+    # The engine trusts a registry without TLS on localhost alone.
+    registry = f"localhost:{urlsplit(cloud.endpoint).port}"
+    try:
+        return EngineContainers(Docker(host, state / "docker"), Path(cloud.mark.get(MARK, state)), registry, cloud)
+    except EngineFault as fault:
+        sys.exit(f"The container engine at {host} cannot be used. {fault}")
 
 
 def server(app: Starlette) -> uvicorn.Server:

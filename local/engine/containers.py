@@ -28,11 +28,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local.engine import health
 from local.engine.credentials import Credentials
-from local.engine.environment import Cloud, Place, environment, in_image, pairs
+from local.engine.environment import Cloud, Place
 from local.engine.images import Image, Images, NoSuchImage
+from local.engine.launch import Launcher, Processes, last_line
 from local.engine.tasks import NoSuchTask, Task
 from local.leash import PARENT_DIED
-from local.processes import LEASH, last_line
+from local.processes import LEASH
 
 DEFAULT_PORT = 8080
 HEALTH_PATH = "/health"
@@ -106,10 +107,14 @@ class Containers:
         addresses: Iterator[str],
         new_id: Callable[[], str],
         credentials_at: str,
+        engine: Launcher | None = None,
     ) -> None:
+        """With `engine` pulled images run there; placeholders are processes all the same."""
         self._state, self._images, self._tasks, self._credentials = state, images, tasks, credentials
         self._cloud, self._pace, self._addresses, self._new_id = cloud, pace, addresses, new_id
         self._credentials_at = credentials_at
+        self._processes = Processes(images, cloud)
+        self._engine = engine or self._processes
         self._all: dict[str, Container] = {}
         shutil.rmtree(state / "containers", ignore_errors=True)
         (state / "logs").mkdir(parents=True, exist_ok=True)
@@ -180,27 +185,22 @@ class Containers:
         """End all containers, at once: nobody is asked to drain when the local cloud goes down."""
         await asyncio.gather(*(self.stop(container, 3.0, drain=0.0) for container in self.all()))
         await asyncio.gather(*(self.remove(container) for container in self.all()))
+        await asyncio.to_thread(self._engine.close)
 
     async def _start(self, container: Container) -> None:
-        place, settings = container.place, container.image.settings
         task = await asyncio.to_thread(self._tasks.of, container.labels)
         container.check = task.check if task else own_check(container.image)
         if task and task.role:
             container.credentials = await self._credentials.open(task.role, container.id[:32])
-        await asyncio.to_thread(self._images.unpack, container.image, place.rootfs)
-        for name in ("home", "tmp"):
-            (place.folder / name).mkdir()
-        workdir = settings.get("WorkingDir") or "/"
-        env = environment(
-            pairs(settings.get("Env")),
+        launcher = self._launcher(container.image)
+        launch = await asyncio.to_thread(
+            launcher.prepare,
+            container.image,
+            container.command,
             container.env,
-            place,
-            workdir,
-            self._cloud,
+            container.place,
             self._credentials_at + container.credentials if container.credentials else None,
         )
-        cwd = place.rootfs / workdir.lstrip("/")
-        cwd.mkdir(parents=True, exist_ok=True)
         with container.log.open("ab") as log:
             container.process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -210,12 +210,12 @@ class Containers:
                 str(os.getpid()),
                 str(NO_GRACE_OF_ITS_OWN),
                 "end",
-                *in_image(container.command, place.rootfs),
+                *launch.command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=env,
-                cwd=cwd,
+                env=launch.env,
+                cwd=launch.cwd,
                 start_new_session=True,
             )
         container.started = datetime.now(UTC)
@@ -251,6 +251,7 @@ class Containers:
 
     async def _reap(self, container: Container, process: asyncio.subprocess.Process) -> None:
         code = await process.wait()
+        await asyncio.to_thread(self._launcher(container.image).ended, container.place)
         container.exit_code = code if code >= 0 else 128 - code
         container.finished = datetime.now(UTC)
         container.ended.set()
@@ -265,6 +266,9 @@ class Containers:
         elif not container.process and container.failure:
             container.exit_code, container.finished = 1, datetime.now(UTC)
             container.ended.set()
+
+    def _launcher(self, image: Image) -> Launcher:
+        return self._engine if image.digest else self._processes
 
     def _address(self, port: int) -> str:
         """A loopback address on which nobody else, of this engine or another, has the port."""

@@ -42,22 +42,29 @@ class Cloud:
     mark: Mapping[str, str] = field(default_factory=dict)  # by which leftovers of this local cloud are found
 
 
-def environment(
+def process_environment(
     image: Mapping[str, str], task: Mapping[str, str], place: Place, workdir: str, cloud: Cloud, credentials: str | None
 ) -> dict[str, str]:
-    mine = {"LANG": "C.UTF-8", **image, **task}
+    """For a process out of the image's files: what an engine would set itself, set by us."""
+    return task_environment({"LANG": "C.UTF-8", **image, **task}, place, cloud, credentials) | {
+        "PATH": search_path(image.get("PATH", ""), place.rootfs, workdir),
+        "HOME": str(place.folder / "home"),
+        "TMPDIR": str(place.folder / "tmp"),
+        "HOSTNAME": place.id[:12],
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def task_environment(given: Mapping[str, str], place: Place, cloud: Cloud, credentials: str | None) -> dict[str, str]:
+    """What a task gets wherever it runs: its own settings, its address, and the way to the emulator."""
+    mine = dict(given)
     for name in NOT_FOR_TASKS:
         mine.pop(name, None)
     metadata = mine.get("ECS_CONTAINER_METADATA_URI_V4", "")
     if metadata.startswith(HOST_FROM_A_CONTAINER):
         mine["ECS_CONTAINER_METADATA_URI_V4"] = cloud.endpoint + "/v4/" + metadata.partition("/v4/")[2]
     mine |= {
-        "PATH": search_path(image.get("PATH", ""), place.rootfs, workdir),
-        "HOME": str(place.folder / "home"),
-        "TMPDIR": str(place.folder / "tmp"),
-        "HOSTNAME": place.id[:12],
         "BIND_ADDRESS": place.address,
-        "PYTHONDONTWRITEBYTECODE": "1",
         "AWS_ENDPOINT_URL": cloud.endpoint,
         "AWS_REGION": cloud.region,
         "AWS_DEFAULT_REGION": cloud.region,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
-import boto3
 import pytest
 from botocore.stub import Stubber
 from controlplane.adapters.ec2_fleet import Ec2Fleet
@@ -20,16 +19,19 @@ TAGS = [{"Key": "tidegate:stack", "Value": "ours"}, {"Key": "tidegate:run", "Val
 
 
 @pytest.fixture
-def ec2(aws: None) -> Iterator[tuple[Any, Stubber]]:
-    client = boto3.client("ec2")
-    with Stubber(client) as stub:
-        yield client, stub
-        stub.assert_no_pending_responses()
+def ec2(stubbed: Callable[[str], tuple[Any, Stubber]]) -> tuple[Any, Stubber]:
+    return stubbed("ec2")
 
 
 def fleet(client: Any) -> Ec2Fleet:
-    return Ec2Fleet(client, launch_template="lt-1", version="3", subnets=["s-a", "s-b"], types=["c6i.large", "m5.large"],
-                    stack="ours")
+    return Ec2Fleet(
+        client,
+        launch_template="lt-1",
+        version="3",
+        subnets=["s-a", "s-b"],
+        types=["c6i.large", "m5.large"],
+        stack="ours",
+    )
 
 
 def described(*machines: dict[str, Any]) -> dict[str, Any]:
@@ -44,25 +46,47 @@ def granted(stub: Stubber, asked: dict[str, Any] | None = None) -> None:
 class TestLaunch:
     def test_it_asks_for_one_spot_machine_over_all_pools_with_the_runs_token(self, ec2: tuple[Any, Stubber]) -> None:
         client, stub = ec2
-        granted(stub, {
-            "Type": "instant", "ClientToken": "films-1-1",
-            "SpotOptions": {"AllocationStrategy": "price-capacity-optimized"},
-            "TargetCapacitySpecification": {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "spot"},
-            "LaunchTemplateConfigs": [{
-                "LaunchTemplateSpecification": {"LaunchTemplateId": "lt-1", "Version": "3"},
-                "Overrides": [{"InstanceType": kind, "SubnetId": subnet}
-                              for kind in ("c6i.large", "m5.large") for subnet in ("s-a", "s-b")],
-            }],
-            "TagSpecifications": [{"ResourceType": "instance", "Tags": [
-                {"Key": "Name", "Value": "tidegate films-1"}, {"Key": "tidegate:run", "Value": "films-1"},
-                {"Key": "tidegate:stack", "Value": "ours"}, {"Key": "tidegate:attempt", "Value": "1"},
-            ]}],
-        })
+        granted(
+            stub,
+            {
+                "Type": "instant",
+                "ClientToken": "films-1-1",
+                "SpotOptions": {"AllocationStrategy": "price-capacity-optimized"},
+                "TargetCapacitySpecification": {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "spot"},
+                "LaunchTemplateConfigs": [
+                    {
+                        "LaunchTemplateSpecification": {"LaunchTemplateId": "lt-1", "Version": "3"},
+                        "Overrides": [
+                            {"InstanceType": kind, "SubnetId": subnet}
+                            for kind in ("c6i.large", "m5.large")
+                            for subnet in ("s-a", "s-b")
+                        ],
+                    }
+                ],
+                "TagSpecifications": [
+                    {
+                        "ResourceType": "instance",
+                        "Tags": [
+                            {"Key": "Name", "Value": "tidegate films-1"},
+                            {"Key": "tidegate:run", "Value": "films-1"},
+                            {"Key": "tidegate:stack", "Value": "ours"},
+                            {"Key": "tidegate:attempt", "Value": "1"},
+                        ],
+                    }
+                ],
+            },
+        )
         stub.add_response("describe_instances", described({"Placement": {"AvailabilityZone": "us-east-1a"}}), ONE)
-        stub.add_response("describe_spot_price_history", {"SpotPriceHistory": [{"SpotPrice": "0.0412"}]}, {
-            "InstanceTypes": ["c6i.large"], "AvailabilityZone": "us-east-1a", "ProductDescriptions": ["Linux/UNIX"],
-            "MaxResults": 1,
-        })
+        stub.add_response(
+            "describe_spot_price_history",
+            {"SpotPriceHistory": [{"SpotPrice": "0.0412"}]},
+            {
+                "InstanceTypes": ["c6i.large"],
+                "AvailabilityZone": "us-east-1a",
+                "ProductDescriptions": ["Linux/UNIX"],
+                "MaxResults": 1,
+            },
+        )
         assert fleet(client).launch(RUN) == Machine("i-1", "c6i.large", "us-east-1a", "spot", 0.0412)
 
     def test_a_machine_that_ec2_does_not_show_yet_has_no_zone_and_no_price(self, ec2: tuple[Any, Stubber]) -> None:
@@ -90,8 +114,15 @@ class TestLaunch:
 
     @pytest.mark.parametrize(
         ("code", "status"),
-        [("RequestLimitExceeded", 503), ("InternalError", 500), ("Unavailable", 503), ("MaxSpotInstanceCountExceeded", 400),
-         ("VcpuLimitExceeded", 400), ("Throttling", 400), ("SomethingNew", 500)],
+        [
+            ("RequestLimitExceeded", 503),
+            ("InternalError", 500),
+            ("Unavailable", 503),
+            ("MaxSpotInstanceCountExceeded", 400),
+            ("VcpuLimitExceeded", 400),
+            ("Throttling", 400),
+            ("SomethingNew", 500),
+        ],
     )
     def test_what_passes_by_itself_is_worth_another_try(self, ec2: tuple[Any, Stubber], code: str, status: int) -> None:
         client, stub = ec2
@@ -118,17 +149,26 @@ class TestMachines:
     def test_the_stacks_machines_that_live(self, ec2: tuple[Any, Stubber]) -> None:
         client, stub = ec2
         stub.add_response(
-            "describe_instances", described({"InstanceId": "i-1", "LaunchTime": NOON, "Tags": TAGS}),
-            {"Filters": [{"Name": "tag:tidegate:stack", "Values": ["ours"]},
-                         {"Name": "instance-state-name", "Values": ["pending", "running"]}]},
+            "describe_instances",
+            described({"InstanceId": "i-1", "LaunchTime": NOON, "Tags": TAGS}),
+            {
+                "Filters": [
+                    {"Name": "tag:tidegate:stack", "Values": ["ours"]},
+                    {"Name": "instance-state-name", "Values": ["pending", "running"]},
+                ]
+            },
         )
         assert fleet(client).machines() == {"i-1": ("films-1", NOON)}
 
     @pytest.mark.parametrize(
         ("reply", "run"),
-        [(described({"InstanceId": "i-1", "Tags": TAGS}), "films-1"), (described(), None),
-         (described({"InstanceId": "i-1", "Tags": []}), None), (described({"InstanceId": "i-1"}), None),
-         (described({"InstanceId": "i-1", "Tags": [{"Key": "tidegate:stack", "Value": "another"}, TAGS[1]]}), None)],
+        [
+            (described({"InstanceId": "i-1", "Tags": TAGS}), "films-1"),
+            (described(), None),
+            (described({"InstanceId": "i-1", "Tags": []}), None),
+            (described({"InstanceId": "i-1"}), None),
+            (described({"InstanceId": "i-1", "Tags": [{"Key": "tidegate:stack", "Value": "another"}, TAGS[1]]}), None),
+        ],
     )
     def test_the_run_of_a_machine_is_told_for_our_own_alone(
         self, ec2: tuple[Any, Stubber], reply: dict[str, Any], run: str | None
@@ -141,5 +181,3 @@ class TestMachines:
         client, stub = ec2
         stub.add_response("terminate_instances", {}, {"InstanceIds": ["i-1"]})
         fleet(client).end("i-1")
-
-

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
-import boto3
 import pytest
 from controlplane.adapters.dynamo_ledger import DynamoLedger
 from controlplane.domain.alarms import Answer
@@ -31,15 +32,22 @@ ALERT = Alert("run films-1 FAILED", "Tidegate: run failed", "Why: größe\n")
 def ledger(request: pytest.FixtureRequest) -> Ledger:
     if request.param == "fake":
         return FakeLedger()
-    request.getfixturevalue("aws")
-    dynamodb = boto3.client("dynamodb")
+    return DynamoLedger(table(request.getfixturevalue("aws")), "ledger")
+
+
+def table(aws: Callable[[str], Any]) -> Any:
+    """A client of DynamoDB, with the table as the template has it."""
+    dynamodb = aws("dynamodb")
     dynamodb.create_table(
-        TableName="ledger", BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": "kind", "AttributeType": "S"},
-                              {"AttributeName": "id", "AttributeType": "S"}],
+        TableName="ledger",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[
+            {"AttributeName": "kind", "AttributeType": "S"},
+            {"AttributeName": "id", "AttributeType": "S"},
+        ],
         KeySchema=[{"AttributeName": "kind", "KeyType": "HASH"}, {"AttributeName": "id", "KeyType": "RANGE"}],
     )
-    return DynamoLedger(dynamodb, "ledger")
+    return dynamodb
 
 
 def queued(ledger: Ledger, run: Run = RUN) -> Run:
@@ -56,7 +64,7 @@ class TestDropsAndBatches:
     def test_an_empty_ledger_knows_nothing(self, ledger: Ledger) -> None:
         assert ledger.batch("films") is None
         assert ledger.batch_of(DROP) is None
-        assert list(ledger.open_batches()) == list(ledger.accepted_drops("films")) == list(ledger.unsent()) == []
+        assert [*ledger.open_batches(), *ledger.accepted_drops("films"), *ledger.unsent()] == []
         assert ledger.run("films-1") is None
         assert ledger.champion("films") is None
         assert (ledger.queue(), ledger.rollout()) == (Queue(), Rollout())
@@ -163,7 +171,9 @@ class TestRuns:
         run, stale = queued(ledger), ledger.queue()
         queued(ledger, replace(RUN, run_id="books-1", dataset="books"))
         with pytest.raises(Conflict):
-            ledger.save_run(run.claimed(NOON), CHANGED, queue=stale.with_active(run), alerts=[ALERT], champion="films-1")
+            ledger.save_run(
+                run.claimed(NOON), CHANGED, queue=stale.with_active(run), alerts=[ALERT], champion="films-1"
+            )
         assert ledger.run("films-1") == run
         assert (ledger.champion("films"), list(ledger.unsent())) == (None, [])
 
@@ -229,17 +239,15 @@ class TestAlerts:
         assert ledger.decided("alarm y", Answer("Nothing.", "Look.", scale_to=3)).scale_to == 3
 
 
-def test_every_change_is_in_the_history_and_in_the_log(aws: None, capsys: pytest.CaptureFixture[str],
-                                                       request: pytest.FixtureRequest) -> None:
-    dynamodb = boto3.client("dynamodb")
-    dynamodb.create_table(
-        TableName="ledger", BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": "kind", "AttributeType": "S"},
-                              {"AttributeName": "id", "AttributeType": "S"}],
-        KeySchema=[{"AttributeName": "kind", "KeyType": "HASH"}, {"AttributeName": "id", "KeyType": "RANGE"}],
-    )
+def test_every_change_is_in_the_history_and_in_the_log(
+    aws: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    dynamodb = table(aws)
     DynamoLedger(dynamodb, "ledger").take_in(DROP, BATCH, None, ACCEPTED)
-    items = dynamodb.query(TableName="ledger", KeyConditionExpression="kind = :kind",
-                           ExpressionAttributeValues={":kind": {"S": "history 2026-01"}})["Items"]
+    items = dynamodb.query(
+        TableName="ledger",
+        KeyConditionExpression="kind = :kind",
+        ExpressionAttributeValues={":kind": {"S": "history 2026-01"}},
+    )["Items"]
     assert [item["id"]["S"] for item in items] == ["2026-01-01T12:00:00+00:00 drop 1 ACCEPTED"]
     assert '"subject": "drop 1", "was": "", "now": "ACCEPTED"' in capsys.readouterr().out

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-import boto3
 import pytest
 from botocore.stub import ANY, Stubber
 from controlplane.adapters.ecr_images import EcrImages
@@ -18,12 +18,14 @@ from controlplane.domain.images import Push
 
 from tests.flows.fakes import NOON
 
+Clients = Callable[[str], Any]
+Stubs = Callable[[str], tuple[Any, Stubber]]
 BATCH = Batch.opened("größe\n+", NOON).with_accepted(NOON)
 
 
 class TestTimer:
-    def test_the_message_names_batch_and_last_drop(self, aws: None) -> None:
-        sqs = boto3.client("sqs")
+    def test_the_message_names_batch_and_last_drop(self, aws: Clients) -> None:
+        sqs = aws("sqs")
         url = sqs.create_queue(QueueName="batches")["QueueUrl"]
         SqsTimer(sqs, url).settle(BATCH, timedelta())
         SqsTimer(sqs, url).launch(timedelta(seconds=-5))
@@ -32,21 +34,25 @@ class TestTimer:
 
     @pytest.mark.parametrize(
         ("after", "delay"),
-        [(timedelta(seconds=60), 60), (timedelta(seconds=0.2), 1), (timedelta(hours=2), 900), (timedelta(), 0),
-         (timedelta(seconds=-3), 0), (timedelta(seconds=59.0001), 60)],
+        [
+            (timedelta(seconds=60), 60),
+            (timedelta(seconds=0.2), 1),
+            (timedelta(hours=2), 900),
+            (timedelta(), 0),
+            (timedelta(seconds=-3), 0),
+            (timedelta(seconds=59.0001), 60),
+        ],
     )
     def test_it_never_rings_early_and_never_asks_for_more_than_sqs_gives(
-        self, aws: None, after: timedelta, delay: int
+        self, stubbed: Stubs, after: timedelta, delay: int
     ) -> None:
-        sqs = boto3.client("sqs")
-        with Stubber(sqs) as stub:
-            stub.add_response("send_message", {}, {"QueueUrl": "q", "MessageBody": ANY, "DelaySeconds": delay})
-            SqsTimer(sqs, "q").settle(BATCH, after)
-            stub.assert_no_pending_responses()
+        sqs, stub = stubbed("sqs")
+        stub.add_response("send_message", {}, {"QueueUrl": "q", "MessageBody": ANY, "DelaySeconds": delay})
+        SqsTimer(sqs, "q").settle(BATCH, after)
 
 
-def test_people_get_subject_and_body(aws: None) -> None:
-    sns, sqs = boto3.client("sns"), boto3.client("sqs")
+def test_people_get_subject_and_body(aws: Clients) -> None:
+    sns, sqs = aws("sns"), aws("sqs")
     topic = sns.create_topic(Name="alerts")["TopicArn"]
     url = sqs.create_queue(QueueName="inbox")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -57,17 +63,20 @@ def test_people_get_subject_and_body(aws: None) -> None:
     assert (mail["Subject"], mail["Message"]) == ("Gr??e?", alert.body)
 
 
-def test_images_come_newest_first_with_each_of_their_tags(aws: None) -> None:
+def test_images_come_newest_first_with_each_of_their_tags(stubbed: Stubs) -> None:
     def image(number: int, *tags: str) -> dict[str, Any]:
-        return {"imageDigest": f"sha256:{number}", "imageTags": list(tags), "imagePushedAt": NOON + timedelta(days=number)}
+        at = NOON + timedelta(days=number)
+        return {"imageDigest": f"sha256:{number}", "imageTags": list(tags), "imagePushedAt": at}
 
-    ecr = boto3.client("ecr")
-    with Stubber(ecr) as stub:
-        asked = {"repositoryName": "inference", "filter": {"tagStatus": "TAGGED"}}
-        stub.add_response("describe_images", {"imageDetails": [image(1, "v1")], "nextToken": "more"}, asked)
-        stub.add_response("describe_images", {"imageDetails": [image(3, "v3", "v3.0"), image(2, "v2")]},
-                          {**asked, "nextToken": "more"})
-        assert EcrImages(ecr, "inference").pushed() == [
-            Push("inference", "sha256:3", "v3"), Push("inference", "sha256:3", "v3.0"),
-            Push("inference", "sha256:2", "v2"), Push("inference", "sha256:1", "v1"),
-        ]
+    ecr, stub = stubbed("ecr")
+    asked = {"repositoryName": "inference", "filter": {"tagStatus": "TAGGED"}}
+    stub.add_response("describe_images", {"imageDetails": [image(1, "v1")], "nextToken": "more"}, asked)
+    stub.add_response(
+        "describe_images", {"imageDetails": [image(3, "v3", "v3.0"), image(2, "v2")]}, {**asked, "nextToken": "more"}
+    )
+    assert EcrImages(ecr, "inference").pushed() == [
+        Push("inference", "sha256:3", "v3"),
+        Push("inference", "sha256:3", "v3.0"),
+        Push("inference", "sha256:2", "v2"),
+        Push("inference", "sha256:1", "v1"),
+    ]

@@ -32,12 +32,13 @@ def _intrinsic(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
     return {SHORT.get(suffix, f"Fn::{suffix}"): value}
 
 
-_Loader.add_multi_constructor("!", _intrinsic)  # type: ignore[no-untyped-call]
+_Loader.add_multi_constructor("!", _intrinsic)
 
 TEMPLATE: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(), _Loader)  # noqa: S506  a safe loader
 RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
 FUNCTIONS: dict[str, Any] = {
-    name: resource["Properties"] for name, resource in RESOURCES.items()
+    name: resource["Properties"]
+    for name, resource in RESOURCES.items()
     if resource["Type"] == "AWS::Serverless::Function"
 }
 EVENTS: dict[str, Any] = {path.stem: json.loads(path.read_text()) for path in (ROOT / "events").glob("on_*.json")}

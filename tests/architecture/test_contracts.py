@@ -87,8 +87,14 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.mark.parametrize(
     ("key", "content"),
-    [("raw/empty.csv", b""), ("raw/a\n<b>.csv", b"text,label\n"), ("raw/latin.csv", b"text,label\n\xe9,a\n"),
-     ("raw/long.csv", b"a" * 5000 + b"\n"), ("raw/notes.txt", b"x"), ("raw/one.csv", b"text,label\na,x\nb,x\n")],
+    [
+        ("raw/empty.csv", b""),
+        ("raw/a\n<b>.csv", b"text,label\n"),
+        ("raw/latin.csv", b"text,label\n\xe9,a\n"),
+        ("raw/long.csv", b"a" * 5000 + b"\n"),
+        ("raw/notes.txt", b"x"),
+        ("raw/one.csv", b"text,label\na,x\nb,x\n"),
+    ],
 )
 def test_the_report_that_is_written_obeys_its_contract(bucket: Any, key: str, content: bytes) -> None:
     drop = Drop(key, "etag", len(content))

@@ -37,8 +37,11 @@ def test_a_handler_imports_wiring_domain_and_ports_alone(path: Path) -> None:
 @pytest.mark.parametrize("path", HANDLERS, ids=lambda path: path.stem)
 def test_importing_a_handler_does_nothing(path: Path) -> None:
     """The flow is built on first use: no call at import but the logger and the cache around wiring."""
-    calls = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Expr)
-             and isinstance(node.value, ast.Call)]
+    calls = [
+        node
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+    ]
     assert calls == []
 
 

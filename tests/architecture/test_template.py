@@ -25,7 +25,8 @@ from tests.architecture.cloudformation import (
 
 PLAIN = {"AWS::StackName": "tidegate-local", "AWS::Region": "us-east-1", "AWS::AccountId": "000000000000"}
 NAMES = {  # what the sample events call the stack's resources
-    "Bucket": "tidegate-local-bucket", "Repository": "tidegate-local/inference",
+    "Bucket": "tidegate-local-bucket",
+    "Repository": "tidegate-local/inference",
     "InferenceService": "arn:aws:ecs:us-east-1:000000000000:service/tidegate-local-cluster/tidegate-local-service",
 }
 NO_DEAD_LETTERS = {
@@ -100,11 +101,14 @@ def changed(event: Any, path: str, value: Any) -> Any:
 @pytest.mark.parametrize(
     ("rule", "path", "value"),
     [
-        ("on_data_dropped", "detail.bucket.name", "another"), ("on_data_dropped", "detail.object.key", "models/a.csv"),
-        ("on_data_dropped", "detail-type", "Object Deleted"), ("on_data_dropped", "detail.object.key", "quarantine/a.csv"),
+        ("on_data_dropped", "detail.bucket.name", "another"),
+        ("on_data_dropped", "detail.object.key", "models/a.csv"),
+        ("on_data_dropped", "detail-type", "Object Deleted"),
+        ("on_data_dropped", "detail.object.key", "quarantine/a.csv"),
         ("on_model_published", "detail.object.key", "models/x/model.onnx"),
         ("on_model_published", "detail.object.key", "raw/models/x/manifest.json"),
-        ("on_image_pushed", "detail.result", "FAILURE"), ("on_image_pushed", "detail.action-type", "DELETE"),
+        ("on_image_pushed", "detail.result", "FAILURE"),
+        ("on_image_pushed", "detail.action-type", "DELETE"),
         ("on_image_pushed", "detail.repository-name", "another"),
         ("on_alarm_changed", "detail.alarmName", "another-stack-latency-high"),
         ("on_alarm_changed", "detail-type", "CloudWatch Alarm Configuration Change"),
@@ -142,8 +146,11 @@ def test_the_template_sets_exactly_the_variables_that_the_function_reads(functio
 
 
 def test_every_settings_class_is_a_functions() -> None:
-    classes = {name for name, value in vars(settings).items()
-               if isinstance(value, type) and issubclass(value, settings.Settings) and not name.startswith("_")}
+    classes = {
+        name
+        for name, value in vars(settings).items()
+        if isinstance(value, type) and issubclass(value, settings.Settings) and not name.startswith("_")
+    }
     assert classes - {"Settings"} == set(FUNCTIONS)
 
 
@@ -160,8 +167,11 @@ def test_image_command_model_and_release_come_from_the_ledger_alone() -> None:
     assert references(container["Image"]) == {"ServingRelease.Image"}
     assert references(container["Command"]) == {"ServingRelease.Command"}
     from_ledger = {pair["Name"]: references(pair["Value"]) for pair in container["Environment"]}
-    assert from_ledger == {"MODEL_URI": {"ServingRelease.ModelUri"}, "TIDEGATE_RELEASE": {"ServingRelease.Release"},
-                           "TIDEGATE_IMAGE": {"ServingRelease.Image"}}
+    assert from_ledger == {
+        "MODEL_URI": {"ServingRelease.ModelUri"},
+        "TIDEGATE_RELEASE": {"ServingRelease.Release"},
+        "TIDEGATE_IMAGE": {"ServingRelease.Image"},
+    }
     assert "DesiredCount" not in RESOURCES["InferenceService"]["Properties"]
 
 
@@ -169,7 +179,8 @@ def test_the_answer_of_the_custom_resource_has_what_the_template_takes() -> None
     from controlplane.domain.releases import Rollout
     from controlplane.domain.serving import Placeholder, serving_release
 
-    taken = {name.removeprefix("ServingRelease.") for name in references(RESOURCES) if name.startswith("ServingRelease.")}
+    prefix = "ServingRelease."
+    taken = {name.removeprefix(prefix) for name in references(RESOURCES) if name.startswith(prefix)}
     assert taken == set(serving_release(Rollout(), Placeholder("x"), repository_uri="r", bucket="b"))
 
 
@@ -178,7 +189,8 @@ def test_the_container_is_the_one_that_the_control_plane_rolls() -> None:
 
     [container] = RESOURCES["TaskDefinition"]["Properties"]["ContainerDefinitions"]
     assert container["Name"] == CONTAINER
-    assert {told["ContainerName"] for told in RESOURCES["InferenceService"]["Properties"]["LoadBalancers"]} == {CONTAINER}
+    [balanced] = RESOURCES["InferenceService"]["Properties"]["LoadBalancers"]
+    assert balanced["ContainerName"] == CONTAINER
 
 
 def test_every_log_group_forgets() -> None:
@@ -195,26 +207,39 @@ def test_every_function_writes_to_such_a_log_group() -> None:
 class TestDeadLetters:
     def test_every_rule_keeps_what_it_cannot_deliver(self) -> None:
         without = [
-            f"{function}.{name}" for function, properties in FUNCTIONS.items()
+            f"{function}.{name}"
+            for function, properties in FUNCTIONS.items()
             for name, event in properties.get("Events", {}).items()
             if event["Type"] != "SQS" and "DeadLetterConfig" not in event["Properties"]
         ]
-        without += [name for name, rule in of_type("AWS::Events::Rule").items()
-                    if not all("DeadLetterConfig" in target for target in rule["Targets"])]
+        without += [
+            name
+            for name, rule in of_type("AWS::Events::Rule").items()
+            if not all("DeadLetterConfig" in target for target in rule["Targets"])
+        ]
         assert set(without) == set(NO_DEAD_LETTERS)
 
     def test_every_function_that_is_called_without_waiting_keeps_what_it_cannot_handle(self) -> None:
-        called = {name for name, properties in FUNCTIONS.items()
-                  if any(event["Type"] != "SQS" for event in properties.get("Events", {}).values())}
-        keeping = {name for name in called
-                   if "OnFailure" in FUNCTIONS[name].get("EventInvokeConfig", {}).get("DestinationConfig", {})}
+        called = {
+            name
+            for name, properties in FUNCTIONS.items()
+            if any(event["Type"] != "SQS" for event in properties.get("Events", {}).values())
+        }
+        keeping = {
+            name
+            for name in called
+            if "OnFailure" in FUNCTIONS[name].get("EventInvokeConfig", {}).get("DestinationConfig", {})
+        }
         assert keeping == called
 
     def test_every_queue_that_a_function_reads_hands_over_after_some_tries(self) -> None:
         queues = of_type("AWS::SQS::Queue")
-        read = {references(event["Properties"]["Queue"]).pop().removesuffix(".Arn")
-                for properties in FUNCTIONS.values() for event in properties.get("Events", {}).values()
-                if event["Type"] == "SQS"}
+        read = {
+            references(event["Properties"]["Queue"]).pop().removesuffix(".Arn")
+            for properties in FUNCTIONS.values()
+            for event in properties.get("Events", {}).values()
+            if event["Type"] == "SQS"
+        }
         assert read
         for name in read:
             assert queues[name]["RedrivePolicy"]["maxReceiveCount"] >= 5, name
@@ -228,8 +253,11 @@ class TestDeadLetters:
 
 
 def test_every_parameter_has_a_default_and_a_sentence() -> None:
-    lacking = {name for name, told in TEMPLATE["Parameters"].items()
-               if "Default" not in told or not str(told.get("Description", "")).strip()}
+    lacking = {
+        name
+        for name, told in TEMPLATE["Parameters"].items()
+        if "Default" not in told or not str(told.get("Description", "")).strip()
+    }
     assert lacking == set()
 
 
@@ -241,8 +269,9 @@ def test_every_parameter_stands_in_one_group_of_the_console() -> None:
 
 def test_every_number_and_choice_has_an_allowed_range() -> None:
     bounds = {"AllowedValues", "AllowedPattern", "MinValue"}
-    assert [name for name, told in TEMPLATE["Parameters"].items()
-            if told["Type"] == "Number" and not bounds & set(told)] == []
+    assert [
+        name for name, told in TEMPLATE["Parameters"].items() if told["Type"] == "Number" and not bounds & set(told)
+    ] == []
 
 
 def test_the_stack_states_only_known_conditions() -> None:

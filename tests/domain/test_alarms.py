@@ -76,8 +76,10 @@ def test_its_end_is_told_and_nothing_is_done() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        replace(SLOW, silenced=True), replace(SLOW, previous_state="ALARM"),
-        replace(SLOW, state="OK", previous_state="INSUFFICIENT_DATA"), replace(SLOW, state="INSUFFICIENT_DATA"),
+        replace(SLOW, silenced=True),
+        replace(SLOW, previous_state="ALARM"),
+        replace(SLOW, state="OK", previous_state="INSUFFICIENT_DATA"),
+        replace(SLOW, state="INSUFFICIENT_DATA"),
         replace(SLOW, state="OK", previous_state="OK"),
     ],
 )
@@ -87,5 +89,9 @@ def test_nobody_needs_to_know_of(change: AlarmChange) -> None:
 
 def test_the_same_change_is_the_same_incident_and_another_is_not() -> None:
     assert SLOW.incident == replace(SLOW, reason="told again").incident
-    assert len({SLOW.incident, ERRORS.incident, replace(SLOW, at=NOON + BAKE).incident,
-                replace(SLOW, state="OK").incident}) == 4
+    assert (
+        len(
+            {SLOW.incident, ERRORS.incident, replace(SLOW, at=NOON + BAKE).incident, replace(SLOW, state="OK").incident}
+        )
+        == 4
+    )

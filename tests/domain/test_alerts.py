@@ -36,10 +36,16 @@ def every_kind() -> list[Alert]:
     change = AlarmChange("tidegate-latency-high", "ALARM", "OK", "", NOON)
     return [
         alerts.drops_refused(batch(), "data"),
-        *(alerts.run_ended(run.ended(state, "because"), sentence="because", cost="1 minute", bucket="data", serves=True)
-          for state in (RunState.PROMOTED, RunState.REJECTED, RunState.FAILED)),
-        *(alerts.release_settled(release.now(state, NOON, "because"), None, "service")
-          for state in (ReleaseState.SERVING, ReleaseState.FAILED, ReleaseState.ROLLED_BACK)),
+        *(
+            alerts.run_ended(
+                run.ended(state, "because"), sentence="because", cost="1 minute", bucket="data", serves=True
+            )
+            for state in (RunState.PROMOTED, RunState.REJECTED, RunState.FAILED)
+        ),
+        *(
+            alerts.release_settled(release.now(state, NOON, "because"), None, "service")
+            for state in (ReleaseState.SERVING, ReleaseState.FAILED, ReleaseState.ROLLED_BACK)
+        ),
         alerts.alarm_changed(change, Answer("Nothing.", "Look."), "dashboard"),
         alerts.machine_orphaned("i-1", "films-1", "because"),
     ]

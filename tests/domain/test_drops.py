@@ -85,8 +85,16 @@ def test_a_configured_column_that_is_missing_is_named() -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["raw/a b.csv", "raw/a+b.csv", "raw/a%20b.csv", 'raw/a"b\'c.csv', "raw/ñ/日本.csv", "raw/a\nb.csv", "raw/A.CSV",
-     "raw/x/y/z.Csv"],
+    [
+        "raw/a b.csv",
+        "raw/a+b.csv",
+        "raw/a%20b.csv",
+        "raw/a\"b'c.csv",
+        "raw/ñ/日本.csv",
+        "raw/a\nb.csv",
+        "raw/A.CSV",
+        "raw/x/y/z.Csv",
+    ],
 )
 def test_the_letters_of_a_key_do_not_matter(key: str) -> None:
     assert look(GOOD, key) is None
@@ -104,8 +112,14 @@ def test_a_folder_marker_is_told_from_a_drop() -> None:
 
 @pytest.mark.parametrize(
     ("key", "dataset"),
-    [("raw/a.csv", "default"), ("raw/films/a.csv", "films"), ("raw/films/2026/a.csv", "films"),
-     ("raw/a b+%/x.csv", "a b+%"), ("raw/ñ/x.csv", "ñ"), ("raw/default/x.csv", "default")],
+    [
+        ("raw/a.csv", "default"),
+        ("raw/films/a.csv", "films"),
+        ("raw/films/2026/a.csv", "films"),
+        ("raw/a b+%/x.csv", "a b+%"),
+        ("raw/ñ/x.csv", "ñ"),
+        ("raw/default/x.csv", "default"),
+    ],
 )
 def test_the_dataset_is_the_first_folder_below_raw(key: str, dataset: str) -> None:
     assert Drop(key, "e", 1).dataset == dataset
@@ -118,8 +132,13 @@ def test_a_dataset_always_has_a_name() -> None:
 def test_a_drop_id_is_the_object_version() -> None:
     drop = Drop("raw/a.csv", "e", 1, "v1")
     assert drop.drop_id == Drop("raw/a.csv", "e", 1, "v1").drop_id
-    others = [Drop("raw/b.csv", "e", 1, "v1"), Drop("raw/a.csv", "f", 1, "v1"), Drop("raw/a.csv", "e", 1, "v2"),
-              Drop("raw/a.csv", "e", 2, "v1"), Drop("raw/a.csv", "e", 1)]
+    others = [
+        Drop("raw/b.csv", "e", 1, "v1"),
+        Drop("raw/a.csv", "f", 1, "v1"),
+        Drop("raw/a.csv", "e", 1, "v2"),
+        Drop("raw/a.csv", "e", 2, "v1"),
+        Drop("raw/a.csv", "e", 1),
+    ]
     assert len({drop.drop_id, *(other.drop_id for other in others)}) == 6
 
 

@@ -22,8 +22,15 @@ def challenger(metrics: Metrics = AFTER, wins: int = 60, losses: int = 20, befor
 class TestMcNemar:
     @pytest.mark.parametrize(
         ("wins", "losses", "p"),
-        [(0, 0, 1.0), (1, 0, 1.0), (5, 0, 2 / 32), (0, 6, 2 / 64), (10, 2, 158 / 4096), (7, 7, 1.0),
-         (9, 3, 2 * (1 + 12 + 66 + 220) / 4096)],
+        [
+            (0, 0, 1.0),
+            (1, 0, 1.0),
+            (5, 0, 2 / 32),
+            (0, 6, 2 / 64),
+            (10, 2, 158 / 4096),
+            (7, 7, 1.0),
+            (9, 3, 2 * (1 + 12 + 66 + 220) / 4096),
+        ],
     )
     def test_few_disagreements_are_counted_exactly(self, wins: int, losses: int, p: float) -> None:
         assert mcnemar_p(wins, losses) == pytest.approx(p, rel=1e-12)
@@ -53,8 +60,10 @@ class TestTheFirstChampion:
     def test_must_beat_the_commonest_class(self) -> None:
         verdict = decide(challenger(), None, POLICY)
         assert verdict.promote
-        assert verdict.sentence == ("First champion: right on 84.0 % of 1000 test rows, "
-                                    "against 50.0 % for always answering the commonest class.")
+        assert verdict.sentence == (
+            "First champion: right on 84.0 % of 1000 test rows, "
+            "against 50.0 % for always answering the commonest class."
+        )
 
     @pytest.mark.parametrize("accuracy", [0.5, 0.4])
     def test_else_it_is_refused(self, accuracy: float) -> None:
@@ -67,8 +76,10 @@ class TestAChallenger:
     def test_that_is_better_replaces_the_champion(self) -> None:
         verdict = decide(challenger(), "champ", POLICY)
         assert verdict.promote
-        assert verdict.sentence == ("Better by 4.0 points: right on 84.0 % of 1000 test rows, the champion champ on "
-                                    "80.0 % (60 rows won, 20 lost, p = 8.6e-06).")
+        assert verdict.sentence == (
+            "Better by 4.0 points: right on 84.0 % of 1000 test rows, the champion champ on "
+            "80.0 % (60 rows won, 20 lost, p = 8.6e-06)."
+        )
 
     def test_that_is_not_better_enough_is_refused(self) -> None:
         verdict = decide(challenger(wins=21, losses=20), "champ", POLICY)

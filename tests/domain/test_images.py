@@ -19,9 +19,16 @@ def test_a_tag_of_the_pattern_is_deployed(tag: str) -> None:
 
 @pytest.mark.parametrize(
     ("tag", "why"),
-    [("", "untagged"), ("latest", "does not match"), ("xv1", "does not match"), ("v", "does not match"),
-     ("sha256-" + "a" * 64 + ".sig", "signature"), ("sha256-" + "a" * 64 + ".att", "signature"),
-     ("sha256-" + "a" * 64 + ".sbom", "signature"), ("sha256-" + "a" * 64, "signature")],
+    [
+        ("", "untagged"),
+        ("latest", "does not match"),
+        ("xv1", "does not match"),
+        ("v", "does not match"),
+        ("sha256-" + "a" * 64 + ".sig", "signature"),
+        ("sha256-" + "a" * 64 + ".att", "signature"),
+        ("sha256-" + "a" * 64 + ".sbom", "signature"),
+        ("sha256-" + "a" * 64, "signature"),
+    ],
 )
 def test_other_pushes_are_ignored_with_a_reason(tag: str, why: str) -> None:
     with pytest.raises(IgnoredPush, match=why):

@@ -8,16 +8,33 @@ from typing import Any
 import pytest
 from controlplane.domain.models import BadManifest, Model
 
-METRICS = {"rows": 10, "accuracy": 0.9, "majority_share": 0.5, "macro_f1": 0.9, "log_loss": 0.3,
-           "calibration_error": 0.01, "per_class_recall": {"neg": 0.9, "pos": None}}
+METRICS = {
+    "rows": 10,
+    "accuracy": 0.9,
+    "majority_share": 0.5,
+    "macro_f1": 0.9,
+    "log_loss": 0.3,
+    "calibration_error": 0.01,
+    "per_class_recall": {"neg": 0.9, "pos": None},
+}
 MANIFEST: dict[str, Any] = {
-    "contract": 1, "run_id": "films-1", "dataset": "films", "snapshot_digest": "sha256:0",
+    "contract": 1,
+    "run_id": "films-1",
+    "dataset": "films",
+    "snapshot_digest": "sha256:0",
     "files": {"metrics.json": {"sha256": "abc", "bytes": 3}},
     "rows": {"accepted": 100, "rejected": 2, "duplicates": 0, "train": 80, "validation": 10, "test": 10},
-    "metrics": METRICS, "comparison": None,
+    "metrics": METRICS,
+    "comparison": None,
 }
-COMPARISON = {"champion": "films-0", "metrics": METRICS, "both_right": 7, "only_challenger_right": 2,
-              "only_champion_right": 1, "both_wrong": 0}
+COMPARISON = {
+    "champion": "films-0",
+    "metrics": METRICS,
+    "both_right": 7,
+    "only_challenger_right": 2,
+    "only_champion_right": 1,
+    "both_wrong": 0,
+}
 
 
 def changed(**fields: Any) -> dict[str, Any]:
@@ -48,8 +65,10 @@ def test_a_missing_field_is_named(field: str) -> None:
         Model.from_manifest(without)
 
 
-@pytest.mark.parametrize("fields", [{"metrics": None}, {"files": []}, {"rows": {"accepted": None, "rejected": 0}},
-                                    {"comparison": {"champion": "x"}}])
+@pytest.mark.parametrize(
+    "fields",
+    [{"metrics": None}, {"files": []}, {"rows": {"accepted": None, "rejected": 0}}, {"comparison": {"champion": "x"}}],
+)
 def test_a_mistyped_field_is_a_bad_manifest(fields: dict[str, Any]) -> None:
     with pytest.raises(BadManifest):
         Model.from_manifest(changed(**fields))

@@ -25,8 +25,15 @@ def roll(rollout: Rollout, deployment: str = "d1") -> Rollout:
     return started.deploying(deployment)
 
 
-def seen(release: Release | None, *, rollout: str = "COMPLETED", others: tuple[Deployment, ...] = (), running: int = 2,
-         digests: frozenset[str] | None = None, deployment: str | None = None) -> ServiceView:
+def seen(
+    release: Release | None,
+    *,
+    rollout: str = "COMPLETED",
+    others: tuple[Deployment, ...] = (),
+    running: int = 2,
+    digests: frozenset[str] | None = None,
+    deployment: str | None = None,
+) -> ServiceView:
     """ECS with this release as the primary deployment."""
     assert release and release.image
     primary = Deployment(deployment or release.deployment or "d?", release.number, True, rollout, "what ECS says")
@@ -98,7 +105,8 @@ class TestProposals:
         rollout = push(roll(push(Rollout(), V1)), V2)
         rollout, changed = rollout.propose(f"push {V3} v", NOON, image=V3)
         assert [(release.image, release.state) for release in changed] == [
-            (V2, ReleaseState.RETIRED), (V3, ReleaseState.PENDING)
+            (V2, ReleaseState.RETIRED),
+            (V3, ReleaseState.PENDING),
         ]
         assert what(rollout.waiting) == (V3, None)
 
@@ -212,7 +220,9 @@ class TestSettling:
         rollout = roll(push(Rollout(), V1))
         view = ServiceView(
             (Deployment("d0", None, True, "COMPLETED"), Deployment("d1", 1, False, "IN_PROGRESS")),
-            frozenset({"sha256:placeholder"}), 2, 2,
+            frozenset({"sha256:placeholder"}),
+            2,
+            2,
         )
         assert rollout.settle(view, NOON) == (rollout, [])
 

@@ -41,7 +41,10 @@ def test_a_model_alone_serves_nothing_yet() -> None:
 
 def test_what_rolls_is_what_is_deployed() -> None:
     assert told(rolled(Rollout(model="m1"), image=V1)) == {
-        "Image": f"1.ecr/inference@{V1}", "Command": "serve", "ModelUri": "s3://data/models/m1/", "Release": "1"
+        "Image": f"1.ecr/inference@{V1}",
+        "Command": "serve",
+        "ModelUri": "s3://data/models/m1/",
+        "Release": "1",
     }
 
 

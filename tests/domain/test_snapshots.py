@@ -19,7 +19,8 @@ RUN_ID = re.compile(r"^[a-z0-9][a-z0-9-]{0,47}$")
 def test_its_digest_does_not_depend_on_any_order() -> None:
     digests = {
         Snapshot.of("films", drops, present).digest
-        for drops in permutations((A, B, C)) for present in permutations(ALL)
+        for drops in permutations((A, B, C))
+        for present in permutations(ALL)
     }
     assert len(digests) == 1
 
@@ -46,13 +47,37 @@ def test_an_object_that_was_never_accepted_is_not_in_it() -> None:
 
 def test_other_content_another_name_or_another_dataset_is_another_snapshot() -> None:
     same = Snapshot("films", (A,)).digest
-    others = [Snapshot("films", (Drop(A.key, "other", 10),)), Snapshot("films", (Drop("raw/films/z.csv", A.etag, 10),)),
-              Snapshot("films", (Drop(A.key, A.etag, 11),)), Snapshot("series", (A,)), Snapshot("films", (A, B))]
+    others = [
+        Snapshot("films", (Drop(A.key, "other", 10),)),
+        Snapshot("films", (Drop("raw/films/z.csv", A.etag, 10),)),
+        Snapshot("films", (Drop(A.key, A.etag, 11),)),
+        Snapshot("series", (A,)),
+        Snapshot("films", (A, B)),
+    ]
     assert len({same, *(other.digest for other in others)}) == 6
 
 
-NAMES = ["default", "films", "Films", "films ", "a b", "a-b", "a+b", "a%b", "ñ", "日本", "-", "--a", "a" * 300,
-         "a" * 26, "a" * 27, "x\ny", "'\"", "9", "Ünïcode film reviews of the year 2026"]
+NAMES = [
+    "default",
+    "films",
+    "Films",
+    "films ",
+    "a b",
+    "a-b",
+    "a+b",
+    "a%b",
+    "ñ",
+    "日本",
+    "-",
+    "--a",
+    "a" * 300,
+    "a" * 26,
+    "a" * 27,
+    "x\ny",
+    "'\"",
+    "9",
+    "Ünïcode film reviews of the year 2026",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -91,7 +91,12 @@ class FakeLedger:
         return self.runs_queue
 
     def save_run(
-        self, run: Run, record: Record, *, queue: Queue | None = None, champion: str | None = None,
+        self,
+        run: Run,
+        record: Record,
+        *,
+        queue: Queue | None = None,
+        champion: str | None = None,
         alerts: Sequence[Alert] = (),
     ) -> Run:
         self._must(self._run_version(run) == run.version)
@@ -191,8 +196,11 @@ class FakeBucket:
         return None
 
     def present(self, dataset: str) -> Iterable[tuple[str, str]]:
-        return [(key, versions[-1][1]) for key, versions in sorted(self.objects.items())
-                if Drop(key, "", 0).dataset == dataset]
+        return [
+            (key, versions[-1][1])
+            for key, versions in sorted(self.objects.items())
+            if Drop(key, "", 0).dataset == dataset
+        ]
 
     def quarantine(self, drop: Drop, finding: Finding, at: datetime) -> RefusedDrop:
         assert at.tzinfo is not None, "a time without a zone says nothing"

@@ -141,8 +141,9 @@ def test_the_same_bytes_again_are_no_new_run() -> None:
 def test_drops_that_arrive_while_others_write_are_all_counted() -> None:
     """Two functions take in two drops of one dataset at the same moment: the second to write reads again."""
     world = World()
-    first, second = (world.bucket.put(f"raw/{name}.csv", b"text,label\n%s,pos\nbad,neg\n" % name.encode())
-                     for name in "ab")
+    first, second = (
+        world.bucket.put(f"raw/{name}.csv", b"text,label\n%s,pos\nbad,neg\n" % name.encode()) for name in "ab"
+    )
     read = world.ledger.batch
     pending = [second]
 

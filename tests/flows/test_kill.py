@@ -180,8 +180,17 @@ def end_of(world: World) -> dict[str, Any]:
     """All that matters in the end; not when it happened, nor in how many writes."""
     ledger, rollout = world.ledger, world.ledger.rollout()
     return {
-        "runs": {run.run_id: (run.state, run.attempt, run.machine, run.reason, [s.machine for s in run.stints],
-                              [s.ended_at is None for s in run.stints]) for run in ledger.runs.values()},
+        "runs": {
+            run.run_id: (
+                run.state,
+                run.attempt,
+                run.machine,
+                run.reason,
+                [s.machine for s in run.stints],
+                [s.ended_at is None for s in run.stints],
+            )
+            for run in ledger.runs.values()
+        },
         "waiting": ledger.queue().waiting,
         "active": sorted(ledger.queue().active),
         "champions": ledger.champions,

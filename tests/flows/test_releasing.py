@@ -125,6 +125,18 @@ def test_a_release_that_fell_is_not_tried_again_by_itself() -> None:
     assert world.service.primary.release == 1
 
 
+def test_a_push_between_a_fall_and_its_event_does_not_deploy_the_fallen_release_again() -> None:
+    world = World()
+    rolled_out(world, "v1")
+    world.push("v2")
+    fallen = world.service.breaks()
+    made = world.service.made
+    world.push("v3")
+    assert world.service.made == made
+    world.on_deployment_changed(fallen)
+    assert [world.ledger.releases[number].state for number in (2, 3)] == ["ROLLED_BACK", "ROLLING"]
+
+
 def test_while_ecs_lags_behind_its_own_event_the_event_comes_again() -> None:
     world = World()
     world.push("v1")

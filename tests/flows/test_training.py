@@ -112,8 +112,9 @@ class TestLaunching:
         world.drop()
         world.clock.forward(seconds=61)
         training = world._training()
-        training.settle("default", world.ledger.batches["default"].batch_id, world.clock.now,
-                        patience=PATIENCE, columns=Columns())
+        training.settle(
+            "default", world.ledger.batches["default"].batch_id, world.clock.now, patience=PATIENCE, columns=Columns()
+        )
         run = training._claim(world.run.run_id)
         assert run
         world.fleet.launch(run)
@@ -257,9 +258,14 @@ class TestModels:
 
     @pytest.mark.parametrize(
         ("field", "value", "why"),
-        [("run_id", "another", "another run"), ("dataset", "another", "another run"),
-         ("snapshot_digest", "sha256:9", "another run"), ("contract", 2, "contract 2"), ("metrics", {}, "lacks"),
-         ("files", {"metrics.json": {"sha256": "forged"}}, "not the file that the manifest names")],
+        [
+            ("run_id", "another", "another run"),
+            ("dataset", "another", "another run"),
+            ("snapshot_digest", "sha256:9", "another run"),
+            ("contract", 2, "contract 2"),
+            ("metrics", {}, "lacks"),
+            ("files", {"metrics.json": {"sha256": "forged"}}, "not the file that the manifest names"),
+        ],
     )
     def test_a_manifest_that_cannot_be_believed_fails_the_run(self, field: str, value: object, why: str) -> None:
         world = World()

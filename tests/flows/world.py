@@ -106,20 +106,34 @@ class World:
         [run_id] = set(self.ledger.runs) - before
         return self.ledger.runs[run_id]
 
-    def trainer_publishes(self, run: Run, *, champion: str | None = None, wins: int = 60, losses: int = 20,
-                          accuracy: float = 0.84) -> None:
-        metrics = {"rows": 1000, "majority_share": 0.5, "calibration_error": 0.03,
-                   "per_class_recall": {"neg": accuracy, "pos": accuracy}, "accuracy": accuracy}
+    def trainer_publishes(
+        self, run: Run, *, champion: str | None = None, wins: int = 60, losses: int = 20, accuracy: float = 0.84
+    ) -> None:
+        metrics = {
+            "rows": 1000,
+            "majority_share": 0.5,
+            "calibration_error": 0.03,
+            "per_class_recall": {"neg": accuracy, "pos": accuracy},
+            "accuracy": accuracy,
+        }
         comparison = champion and {
-            "champion": champion, "metrics": {**metrics, "accuracy": 0.8, "per_class_recall": {"neg": 0.8, "pos": 0.8}},
-            "both_right": 740, "only_challenger_right": wins, "only_champion_right": losses,
+            "champion": champion,
+            "metrics": {**metrics, "accuracy": 0.8, "per_class_recall": {"neg": 0.8, "pos": 0.8}},
+            "both_right": 740,
+            "only_challenger_right": wins,
+            "only_champion_right": losses,
             "both_wrong": 260 - wins - losses,
         }
         self.bucket.files[run.run_id, "metrics.json"] = "abc"
         self.bucket.manifests[run.run_id] = {
-            "contract": 1, "run_id": run.run_id, "dataset": run.dataset, "snapshot_digest": run.digest,
-            "files": {"metrics.json": {"sha256": "abc", "bytes": 3}}, "rows": {"accepted": 10000, "rejected": 0},
-            "metrics": metrics, "comparison": comparison,
+            "contract": 1,
+            "run_id": run.run_id,
+            "dataset": run.dataset,
+            "snapshot_digest": run.digest,
+            "files": {"metrics.json": {"sha256": "abc", "bytes": 3}},
+            "rows": {"accepted": 10000, "rejected": 0},
+            "metrics": metrics,
+            "comparison": comparison,
         }
 
     def trainer_says(self, run: Run, outcome: str, reason: str) -> None:
@@ -197,25 +211,48 @@ class World:
 
     def on_alarm_changed(self, change: AlarmChange) -> str:
         guard = self.fuse.guard
-        told = Incidents(guard(self.ledger), guard(self.service), self._releasing(), self.clock, 4,
-                         timedelta(minutes=30), "dashboard").answer(change)
+        told = Incidents(
+            guard(self.ledger),
+            guard(self.service),
+            self._releasing(),
+            self.clock,
+            4,
+            timedelta(minutes=30),
+            "dashboard",
+        ).answer(change)
         self._tell()
         return told
 
     def on_reconcile_due(self) -> list[str]:
         guard = self.fuse.guard
         found = Reconcile(
-            ledger=guard(self.ledger), fleet=guard(self.fleet), images=guard(self.images), training=self._training(),
-            releasing=self._releasing(), clock=self.clock, patience=PATIENCE, columns=Columns(), policy=POLICY,
-            served_dataset=self.served_dataset, repository=REPOSITORY, tag_pattern="v.+",
+            ledger=guard(self.ledger),
+            fleet=guard(self.fleet),
+            images=guard(self.images),
+            training=self._training(),
+            releasing=self._releasing(),
+            clock=self.clock,
+            patience=PATIENCE,
+            columns=Columns(),
+            policy=POLICY,
+            served_dataset=self.served_dataset,
+            repository=REPOSITORY,
+            tag_pattern="v.+",
         ).look()
         self._tell()
         return found
 
     def _training(self) -> Training:
         guard = self.fuse.guard
-        return Training(guard(self.ledger), guard(self.bucket), guard(self.fleet), guard(self.timer), self.clock,
-                        self.limits, "data")
+        return Training(
+            guard(self.ledger),
+            guard(self.bucket),
+            guard(self.fleet),
+            guard(self.timer),
+            self.clock,
+            self.limits,
+            "data",
+        )
 
     def _releasing(self) -> Releasing:
         return Releasing(self.fuse.guard(self.ledger), self.fuse.guard(self.service), self.clock, "service")

@@ -97,7 +97,7 @@ class DynamoLedger:
         if champion is not None:
             writes.append(self._put("champion", run.dataset, json.dumps(champion)))
         self._write(writes, [record])
-        if run.state.is_final:
+        if run.state.is_final and all(stint.ended_at for stint in run.stints):
             cost = dollars(run.stints, record.at)
             log_line(subject=f"cost of {run.run_id}", **({} if cost is None else {"dollars": round(cost, 6)}))
         return saved

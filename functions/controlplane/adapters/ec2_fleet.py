@@ -82,8 +82,10 @@ class Ec2Fleet:
             for machine_id in group["InstanceIds"]:
                 return self._machine(machine_id, group)
         errors = reply.get("Errors", [])
-        bad = [error for error in errors if error["ErrorCode"] not in NO_CAPACITY]
-        told = (bad or errors or [{"ErrorCode": "UnfulfillableCapacity", "ErrorMessage": "no pool had a machine"}])[0]
+        # Errors come one a pool: one that only lacked capacity may have a machine later, whatever ails the others.
+        lacking = [error for error in errors if error["ErrorCode"] in NO_CAPACITY]
+        nothing = {"ErrorCode": "UnfulfillableCapacity", "ErrorMessage": "no pool had a machine"}
+        told = (lacking or errors or [nothing])[0]
         raise _refusal(told["ErrorCode"], told["ErrorMessage"])
 
     def _machine(self, machine_id: str, group: Mapping[str, Any]) -> Machine:
@@ -95,10 +97,10 @@ class Ec2Fleet:
     def _price(self, kind: str, zone: str) -> float | None:
         """The Spot price now, in dollars per hour; None when EC2 does not tell one."""
         history = self._ec2.describe_spot_price_history(
-            InstanceTypes=[kind],
+            InstanceTypes=[kind],  # type: ignore[list-item]
             AvailabilityZone=zone,
             ProductDescriptions=["Linux/UNIX"],
-            MaxResults=1,  # type: ignore[list-item]
+            MaxResults=1,
         )["SpotPriceHistory"]
         return float(history[0]["SpotPrice"]) if history else None
 
@@ -110,7 +112,8 @@ class Ec2Fleet:
             ]
         )
         return {
-            machine["InstanceId"]: (_tag(machine, "tidegate:run") or "", machine["LaunchTime"]) for machine in alive
+            machine["InstanceId"]: (_tag(machine, "tidegate:run") or "no run", machine["LaunchTime"])
+            for machine in alive
         }
 
     def run_of(self, machine_id: str) -> str | None:

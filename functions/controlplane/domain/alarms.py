@@ -49,7 +49,8 @@ class Answer:
 
 def decide(change: AlarmChange, situation: Situation, *, bake: timedelta) -> Answer | None:
     """Only a fresh breach acts; None = nobody need know."""
-    if change.silenced or change.state == change.previous_state:
+    told_already = change.name.endswith("failed-runs")  # by the run's own alert, which says why
+    if change.silenced or told_already or change.state == change.previous_state:
         return None
     if change.state == "OK" and change.previous_state == "ALARM":
         return Answer(done="Nothing; it is over.", to_do="Nothing.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -41,7 +42,7 @@ class Alert:
 def drops_refused(batch: Batch, bucket: str) -> Alert:
     """One alert a batch, however many of its drops were refused."""
     lines = [
-        f'\n  "{drop.key}": {drop.sentence}\n    s3://{bucket}/quarantine/{drop.drop_id}/report.html'
+        f"\n  {_quoted(drop.key)}: {drop.sentence}\n    s3://{bucket}/quarantine/{drop.drop_id}/report.html"
         for drop in batch.refused
     ]
     more = batch.refused_count - len(batch.refused)
@@ -101,7 +102,7 @@ def release_settled(release: Release, serving: Release | None, service: str) -> 
         subject, done, to_do = (f"Tidegate: release {release.number} serves", now_serves, "Nothing.")
     else:
         subject = f"Tidegate: release {release.number} {release.state.value.lower().replace('_', ' ')}"
-        done = f"It was taken back. {now_serves} It is not tried again by itself."
+        done = f"{'It was taken back. ' if serving else ''}{now_serves} It is not tried again by itself."
         to_do = "Look at the logs of its tasks, mend it, and push again."
     return Alert.of(
         f"release {release.number} {release.state}",
@@ -137,6 +138,11 @@ def machine_orphaned(machine: str, run_id: str, why: str) -> Alert:
         to_do="Nothing.",
         look=f"EC2 instance {machine}",
     )
+
+
+def _quoted(key: str) -> str:
+    """Quotes and line breaks of a key are escaped, so that it cannot pass for a line of ours."""
+    return json.dumps(key, ensure_ascii=False)
 
 
 def _minute(at: datetime) -> str:

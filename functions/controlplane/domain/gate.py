@@ -62,7 +62,7 @@ def decide(model: Model, champion: str | None, policy: Policy) -> Verdict:
         return Verdict(
             False,
             f"It was compared with {compared}, but the champion is now {champion}. "
-            "Drop data or retrain to compare again.",
+            "Drop more data to compare again.",
         )
     return _against(model.metrics, model.comparison, policy)
 

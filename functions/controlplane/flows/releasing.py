@@ -25,7 +25,7 @@ class Releasing:
             rollout = self.ledger.rollout()
             proposed, changed = rollout.propose(cause, self.clock(), image=image, model=model)
             if proposed != rollout:
-                self._save(proposed, changed)
+                self._save(rollout, proposed, changed)
             return changed
 
         changed = on_conflict_again(step)
@@ -45,7 +45,7 @@ class Releasing:
             if changed:
                 ended = [r for r in changed if r.state is not ReleaseState.RETIRED]
                 noted = [alerts.release_settled(r, settled.serving, self.service_name) for r in ended]
-                self._save(settled, changed, noted)
+                self._save(rollout, settled, changed, noted)
             return changed
 
         changed = on_conflict_again(step)
@@ -61,7 +61,7 @@ class Releasing:
             rollout = self.ledger.rollout()
             started, release = rollout.start(self.clock())
             if release:
-                started = self._save(started, [release])
+                started = self._save(rollout, started, [release])
             return started, release
 
         rollout, changed = on_conflict_again(step)
@@ -69,13 +69,24 @@ class Releasing:
             deployment = self.service.deploy(rollout.rolling)
             deploying = rollout.deploying(deployment)
             assert deploying.rolling
-            self._save(deploying, [deploying.rolling])
+            self._save(rollout, deploying, [deploying.rolling], why=f"ECS deployment {deployment}")
         return [changed] if changed else []
 
-    def _save(self, rollout: Rollout, changed: Sequence[Release], noted: Sequence[alerts.Alert] = ()) -> Rollout:
+    def _save(
+        self,
+        before: Rollout,
+        after: Rollout,
+        changed: Sequence[Release],
+        noted: Sequence[alerts.Alert] = (),
+        why: str | None = None,
+    ) -> Rollout:
         now = self.clock()
-        records = [Record(now, f"release {r.number}", "", r.state, r.reason) for r in changed]
-        return self.ledger.save_rollout(rollout, changed, records, noted)
+        was = {known.number: known.state for known in (before.serving, before.rolling, before.waiting) if known}
+        records = [
+            Record(now, f"release {release.number}", was.get(release.number, ""), release.state, why or release.reason)
+            for release in changed
+        ]
+        return self.ledger.save_rollout(after, changed, records, noted)
 
 
 def _told(release: Release) -> str:

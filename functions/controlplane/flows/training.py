@@ -156,13 +156,22 @@ class Training:
         """EC2 says that a machine is up, or that it is going or gone. Return what came of it."""
         run_id = self.fleet.run_of(machine_id)
         run = self.ledger.run(run_id) if run_id else None
-        if run is None or run.state.is_final:
+        if run is None:
             return "nothing to do"
+        if run.state.is_final:
+            return "nothing to do" if alive else self._bill_ended(run, machine_id)
         if run.machine is None and run.state is RunState.LAUNCHING and not run.was_on(machine_id):
             raise TryAgain(f"the launch of {run.run_id} is still being written down")
         if run.machine != machine_id:
             return "nothing to do: the run is on another machine"
         return self.machine_runs(run) if alive else self.machine_ended(run)
+
+    def _bill_ended(self, run: Run, machine_id: str) -> str:
+        """A run is over when its model is judged; its machine, and its bill, end a little later."""
+        ended = run.without_machine(self.clock())
+        if run.machine == machine_id and ended != run:
+            self._save(ended, run.state, f"machine {machine_id} ended")
+        return f"{run.run_id}: its machine ended"
 
     def machine_runs(self, run: Run) -> str:
         if run.state is not RunState.LAUNCHING:

@@ -1,0 +1,187 @@
+"""The service on ECS: a new revision differs in image, model and release alone; what is seen is what runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.stub import Stubber
+from controlplane.adapters.ecs_service import EcsService
+from controlplane.domain.releases import Deployment, Release
+
+DIGEST = "sha256:" + "2" * 64
+RELEASE = Release(2, "push v2", DIGEST, "films-1")
+DESCRIBE = {"cluster": "c", "services": ["s"]}
+
+
+def revision(number: int, release: str, *more: dict[str, Any]) -> dict[str, Any]:
+    """As DescribeTaskDefinition tells it, with a sidecar and what only AWS may set."""
+    return {
+        "taskDefinitionArn": f"arn:td:{number}",
+        "family": "tidegate-inference",
+        "revision": number,
+        "status": "ACTIVE",
+        "requiresAttributes": [{"name": "x"}],
+        "compatibilities": ["FARGATE"],
+        "registeredBy": "cloudformation",
+        "cpu": "512",
+        "memory": "1024",
+        "networkMode": "awsvpc",
+        "taskRoleArn": "arn:role",
+        "containerDefinitions": [
+            {
+                "name": "inference",
+                "image": "old",
+                "command": ["python3", "-c", "x"],
+                "essential": True,
+                "environment": [{"name": "TIDEGATE_RELEASE", "value": release}, {"name": "KEPT", "value": "1"}],
+            },
+            {"name": "sidecar", "image": "guard", "environment": [{"name": "SIDE", "value": "1"}]},
+        ],
+        **{key: value for extra in more for key, value in extra.items()},
+    }
+
+
+def deployment(name: str, number: int, status: str, rollout: str = "COMPLETED", running: int = 0) -> dict[str, Any]:
+    return {
+        "id": name,
+        "taskDefinition": f"arn:td:{number}",
+        "status": status,
+        "rolloutState": rollout,
+        "rolloutStateReason": f"why {name}",
+        "runningCount": running,
+    }
+
+
+def service(*deployments: dict[str, Any], desired: int = 2) -> dict[str, Any]:
+    return {
+        "services": [
+            {
+                "taskDefinition": deployments[0]["taskDefinition"],
+                "desiredCount": desired,
+                "deployments": list(deployments),
+            }
+        ]
+    }
+
+
+@pytest.fixture
+def ecs(stubbed: Callable[[str], tuple[Any, Stubber]]) -> tuple[Any, Stubber]:
+    return stubbed("ecs")
+
+
+def adapter(client: Any) -> EcsService:
+    return EcsService(
+        client, cluster="c", service="s", repository_uri="1.ecr/inference", models_uri="s3://data/models/"
+    )
+
+
+def describes(stub: Stubber, number: int, release: str) -> None:
+    stub.add_response(
+        "describe_task_definition",
+        {"taskDefinition": revision(number, release)},
+        {"taskDefinition": f"arn:td:{number}"},
+    )
+
+
+class TestDeploy:
+    def test_only_image_command_model_and_release_are_new(self, ecs: tuple[Any, Stubber]) -> None:
+        client, stub = ecs
+        stub.add_response("describe_services", service(deployment("d1", 1, "PRIMARY")), DESCRIBE)
+        describes(stub, 1, "none")
+        image = f"1.ecr/inference@{DIGEST}"
+        stub.add_response(
+            "register_task_definition",
+            {"taskDefinition": {"taskDefinitionArn": "arn:td:2"}},
+            {
+                "family": "tidegate-inference",
+                "cpu": "512",
+                "memory": "1024",
+                "networkMode": "awsvpc",
+                "taskRoleArn": "arn:role",
+                "containerDefinitions": [
+                    {
+                        "name": "inference",
+                        "image": image,
+                        "command": ["serve"],
+                        "essential": True,
+                        "environment": [
+                            {"name": "KEPT", "value": "1"},
+                            {"name": "MODEL_URI", "value": "s3://data/models/films-1/"},
+                            {"name": "TIDEGATE_RELEASE", "value": "2"},
+                            {"name": "TIDEGATE_IMAGE", "value": image},
+                        ],
+                    },
+                    {"name": "sidecar", "image": "guard", "environment": [{"name": "SIDE", "value": "1"}]},
+                ],
+            },
+        )
+        stub.add_response(
+            "update_service",
+            {"service": service(deployment("d2", 2, "PRIMARY"), deployment("d1", 1, "ACTIVE"))["services"][0]},
+            {"cluster": "c", "service": "s", "taskDefinition": "arn:td:2"},
+        )
+        assert adapter(client).deploy(RELEASE) == "d2"
+
+    def test_asking_again_for_the_same_release_changes_nothing(self, ecs: tuple[Any, Stubber]) -> None:
+        client, stub = ecs
+        stub.add_response("describe_services", service(deployment("d2", 2, "PRIMARY")), DESCRIBE)
+        describes(stub, 2, "2")
+        assert adapter(client).deploy(RELEASE) == "d2"
+
+
+class TestView:
+    def test_it_tells_deployments_running_digests_and_what_drains(self, ecs: tuple[Any, Stubber]) -> None:
+        client, stub = ecs
+        stub.add_response(
+            "describe_services",
+            service(
+                deployment("d2", 2, "PRIMARY", "IN_PROGRESS", running=1),
+                deployment("d1", 1, "ACTIVE", running=2),
+            ),
+            DESCRIBE,
+        )
+        describes(stub, 2, "2")
+        describes(stub, 1, "none")
+        stub.add_response(
+            "list_tasks",
+            {"taskArns": ["t1", "t2", "t3"]},
+            {"cluster": "c", "serviceName": "s", "desiredStatus": "RUNNING"},
+        )
+        containers = [{"name": "inference", "imageDigest": DIGEST}, {"name": "aws-guardduty-agent", "imageDigest": "x"}]
+        stub.add_response(
+            "describe_tasks",
+            {
+                "tasks": [
+                    {"taskDefinitionArn": "arn:td:2", "lastStatus": "RUNNING", "containers": containers},
+                    {"taskDefinitionArn": "arn:td:2", "lastStatus": "PENDING", "containers": [{"name": "inference"}]},
+                    {
+                        "taskDefinitionArn": "arn:td:1",
+                        "lastStatus": "RUNNING",
+                        "containers": [{"name": "inference", "imageDigest": "sha256:old"}],
+                    },
+                ]
+            },
+            {"cluster": "c", "tasks": ["t1", "t2", "t3"]},
+        )
+        view = adapter(client).view()
+        assert view.deployments == (
+            Deployment("d2", 2, True, "IN_PROGRESS", "why d2"),
+            Deployment("d1", None, False, "COMPLETED", "why d1"),
+        )
+        assert (view.digests, view.running, view.desired, view.draining) == (frozenset({DIGEST}), 1, 2, 2)
+
+    def test_a_service_without_tasks_runs_nothing(self, ecs: tuple[Any, Stubber]) -> None:
+        client, stub = ecs
+        stub.add_response("describe_services", service(deployment("d1", 1, "PRIMARY")), DESCRIBE)
+        describes(stub, 1, "none")
+        stub.add_response("list_tasks", {"taskArns": []})
+        view = adapter(client).view()
+        assert (view.digests, view.running) == (frozenset(), 0)
+
+
+def test_scaling_changes_the_count_alone(ecs: tuple[Any, Stubber]) -> None:
+    client, stub = ecs
+    stub.add_response("update_service", {}, {"cluster": "c", "service": "s", "desiredCount": 3})
+    adapter(client).scale_to(3)
