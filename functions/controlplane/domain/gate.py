@@ -61,8 +61,7 @@ def decide(model: Model, champion: str | None, policy: Policy) -> Verdict:
         compared = model.comparison.champion if model.comparison else "no model"
         return Verdict(
             False,
-            f"It was compared with {compared}, but the champion is now {champion}. "
-            "Drop more data to compare again.",
+            f"It was compared with {compared}, but the champion is now {champion}. Drop more data to compare again.",
         )
     return _against(model.metrics, model.comparison, policy)
 
