@@ -219,9 +219,9 @@ def deployments(aws: Aws) -> Source:
     def changes(arn: str, deployment: Mapping[str, Any], *, draining: bool) -> list[Event]:
         """AWS says COMPLETED in the steady state: when the tasks of the deployment before have stopped too."""
         key, state = deployment["id"], deployment.get("rolloutState", "COMPLETED")
-        if state == "COMPLETED" and draining:
-            state = "IN_PROGRESS"
         before = known.get(key)
+        if state == "COMPLETED" != before and draining:
+            state = "IN_PROGRESS"
         known[key] = state
         found: list[str] = []
         if before is None:

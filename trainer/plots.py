@@ -73,10 +73,10 @@ def _loss(fit: Fit) -> Figure:
     )
     for end in ends[:-1]:
         axes.axvline(end + 0.5, color=_GREY, linewidth=0.5, alpha=0.5)
-    axes.set(xlabel="pass", ylabel="nats per row", ylim=(0, None))
-    axes.margins(y=0.15)
+    highest = max(loss for _, loss, *_ in [*fit.losses, *fit.tried])
+    axes.set(xlabel="pass", ylabel="nats per row", ylim=(0, 1.3 * highest))  # room for the words above the lines
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(frameon=False, loc="upper right")
+    axes.legend(frameon=False, loc="upper right", ncols=2)
     return figure
 
 

@@ -7,7 +7,6 @@ import io
 import json
 import random
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ import pytest
 
 from local.cloud import Cloud
 from local.inbox import messages
+from local.processes import NotInTime, wait_until
 
 T = TypeVar("T")
 GOOD = ["moving", "warm", "funny", "brilliant", "honest", "gripping", "tender", "delightful", "superb", "charming"]
@@ -100,13 +100,18 @@ class Stack:
 
     def wait(self, what: str, seen: Callable[[], T], seconds: float = 90) -> T:
         """The first true answer. When none comes, say what was waited for and what IAM refused meanwhile."""
-        deadline = time.monotonic() + seconds
-        while not (answer := seen()):
-            if time.monotonic() > deadline:
-                refused = "\n".join(self.denied()[-3:]) or "IAM refused nothing"
-                pytest.fail(f"not within {seconds:.0f} s: {what}\n{refused}\nlogs: {self.cloud.logs}")
-            time.sleep(0.2)  # noqa: TID251
-        return answer
+        answers: list[T] = []
+
+        def came() -> bool:
+            answers[:] = [seen()]
+            return bool(answers[0])
+
+        try:
+            wait_until(came, seconds, what, every=0.2)
+        except NotInTime as late:
+            refused = "\n".join(self.denied()[-3:]) or "IAM refused nothing"
+            pytest.fail(f"{late}\n{refused}\nlogs: {self.cloud.logs}")
+        return answers[0]
 
     def ask(self, method: str, path: str, **told: Any) -> httpx.Response:
         """Through the load balancer."""

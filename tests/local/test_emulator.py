@@ -74,6 +74,15 @@ def test_a_refused_request_does_not_use_the_token_up(aws: Aws, template: str) ->
     assert fleet(ec2, template, token)["Instances"]
 
 
+def test_machines_are_found_by_their_id(aws: Aws, template: str) -> None:
+    ec2 = aws.client("ec2")
+    one, other = machine(ec2, fleet(ec2, template)), machine(ec2, fleet(ec2, template))
+    for wanted in (one, other):
+        asked = [{"Name": "instance-id", "Values": [wanted["InstanceId"]]}]
+        [group] = ec2.describe_instances(Filters=asked)["Reservations"]
+        assert [found["InstanceId"] for found in group["Instances"]] == [wanted["InstanceId"]]
+
+
 def test_a_machine_carries_the_tags_that_aws_gives_it(aws: Aws, template: str) -> None:
     ec2 = aws.client("ec2")
     made = fleet(ec2, template)

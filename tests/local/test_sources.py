@@ -227,9 +227,15 @@ def test_a_failed_rollout_is_told_then_the_rollback_then_its_end() -> None:
     aws = EcsOnly("http://none", "us-east-1")
     ecs, look = aws.client("ecs"), sources.deployments(aws)
 
-    def after(*deployments: tuple[str, str]) -> list[tuple[str, str]]:
+    def after(*deployments: tuple[str, str], draining: str = "") -> list[tuple[str, str]]:
         ecs.deployments = [
-            {"id": key, "rolloutState": state, "createdAt": AT.replace(minute=int(key)), "updatedAt": AT}
+            {
+                "id": key,
+                "rolloutState": state,
+                "createdAt": AT.replace(minute=int(key)),
+                "updatedAt": AT,
+                "runningCount": int(key == draining),
+            }
             for key, state in deployments
         ]
         details = [event["detail"] for event in look()]
@@ -238,5 +244,6 @@ def test_a_failed_rollout_is_told_then_the_rollback_then_its_end() -> None:
     assert after(("1", "COMPLETED")) == [("1", "IN_PROGRESS"), ("1", "COMPLETED")]
     assert after(("1", "COMPLETED"), ("2", "IN_PROGRESS")) == [("2", "IN_PROGRESS")]
     assert after(("1", "IN_PROGRESS"), ("2", "FAILED")) == [("2", "FAILED"), ("1", "IN_PROGRESS")]
+    assert after(("1", "COMPLETED"), ("2", "FAILED"), draining="2") == []
     assert after(("1", "COMPLETED"), ("2", "FAILED")) == [("1", "COMPLETED")]
     assert after(("1", "COMPLETED"), ("2", "FAILED")) == []

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes the base images for the tests that need a container engine, where no public registry can be reached:
 #   tidegate-base:bookworm                       Debian with Python 3.11, this machine's CA bundle and pip configuration
-#   public.ecr.aws/lambda/python:3.11-x86_64     the same with the Lambda runtime client, for `sam local invoke`
+#   public.ecr.aws/lambda/python:3.11-x86_64     the same with what a Lambda runtime brings, for `sam local invoke`
 # Needs root, mmdebstrap and an engine that answers (DOCKER_HOST or /var/run/docker.sock).
 set -eu
 
@@ -29,7 +29,7 @@ END
 chmod 0755 "$work/bootstrap"
 cat > "$work/Dockerfile" <<'END'
 FROM tidegate-base:bookworm
-RUN python3 -m pip install --no-cache-dir --target /var/runtime awslambdaric==3.1.1
+RUN python3 -m pip install --no-cache-dir --target /var/runtime awslambdaric==3.1.1 boto3==1.43.102
 COPY bootstrap /var/runtime/bootstrap
 ENV LAMBDA_TASK_ROOT=/var/task LAMBDA_RUNTIME_DIR=/var/runtime
 WORKDIR /var/task
