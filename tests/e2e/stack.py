@@ -7,7 +7,7 @@ import io
 import json
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from local.cloud import Cloud
+from local.events import Events
 from local.inbox import messages
 from local.processes import NotInTime, wait_until
 
@@ -88,15 +89,27 @@ class Stack:
         found = self.cloud.client("ec2").describe_instances(Filters=[{"Name": "tag:tidegate:run", "Values": [run_id]}])
         return [machine["InstanceId"] for group in found["Reservations"] for machine in group["Instances"]]
 
+    def logged(self, *words: str) -> int:
+        """How many entries of the functions' log hold all the words."""
+        return sum(all(word in text for word in words) for text in self._log())
+
     def denied(self) -> list[str]:
         """What IAM refused to the functions, in their own log."""
+        return [
+            found for text in self._log() for found in re.findall(r"User: \S+ is not authorized to perform: \S+", text)
+        ]
+
+    def _log(self) -> list[str]:
         pages = (
             self.cloud.client("logs")
             .get_paginator("filter_log_events")
             .paginate(logGroupName=self.outputs["ControlPlaneLogGroup"])
         )
-        texts = [event["message"] for page in pages for event in page["events"]]
-        return [found for text in texts for found in re.findall(r"User: \S+ is not authorized to perform: \S+", text)]
+        return [event["message"] for page in pages for event in page["events"]]
+
+    def deliver(self, event: Mapping[str, Any], times: int) -> None:
+        """Through the rules of the stack, as EventBridge would."""
+        Events(self.cloud.aws, self.cloud.state / "delivered.jsonl").deliver(dict(event), times)
 
     def wait(self, what: str, seen: Callable[[], T], seconds: float = 90) -> T:
         """The first true answer. When none comes, say what was waited for and what IAM refused meanwhile."""

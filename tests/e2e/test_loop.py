@@ -107,6 +107,35 @@ def test_events_that_come_five_times_and_in_the_wrong_order_make_one_run_on_one_
     assert len(stack.mails(run["run_id"])) == 1
 
 
+def test_a_model_and_a_machine_that_are_told_of_five_times_in_the_wrong_order_change_nothing(stack: Stack) -> None:
+    stack.drop("raw/told/reviews.csv", as_csv(reviews(120, seed=7)))
+    [run] = stack.wait("a finished run of dataset told", lambda: finished(stack, "told"))
+    stack.wait("its mail", lambda: stack.mails(run["run_id"]))
+    [machine] = stack.machines_of(run["run_id"])
+    stack.wait("the end of its machine", lambda: stack.logged(run["run_id"], "its machine ended"))
+    before = stack.items("run")[run["run_id"]]
+    key = f"models/{run['run_id']}/manifest.json"
+    told = {"bucket": {"name": stack.bucket}, "object": {"key": key, "size": 1, "etag": "e", "sequencer": "00"}}
+    common = {"version": "0", "account": "000000000000", "time": "2026-01-01T00:00:00Z", "region": "us-east-1"}
+    for state in ("terminated", "running"):
+        detail = {"instance-id": machine, "state": state}
+        kind = "EC2 Instance State-change Notification"
+        changed: dict[str, Any] = {
+            "id": state,
+            "source": "aws.ec2",
+            "detail-type": kind,
+            "resources": [],
+            "detail": detail,
+        }
+        stack.deliver({**common, **changed}, 5)
+    published = {"id": "1", "source": "aws.s3", "detail-type": "Object Created", "resources": [], "detail": told}
+    stack.deliver({**common, **published}, 5)
+    stack.wait("all of them handled", lambda: stack.logged("model published", run["run_id"]) >= 6)
+    stack.wait("the machine's too", lambda: stack.logged("machine changed", machine) >= 12)
+    assert stack.items("run")[run["run_id"]] == before
+    assert len(stack.machines_of(run["run_id"])) == len(stack.mails(run["run_id"])) == 1
+
+
 def test_without_one_statement_the_function_is_refused_by_name(stack: Stack) -> None:
     iam = stack.cloud.client("iam")
     [role] = [r["RoleName"] for r in iam.list_roles()["Roles"] if "OnDataDroppedRole" in r["RoleName"]]
