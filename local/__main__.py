@@ -61,14 +61,20 @@ def how_to_try(cloud: Cloud) -> str:
     lines = [
         "In your shell:",
         '  eval "$(make -s env)"',
-        "Then, with plain aws:",
+        "Then, for example:",
+        "  make push TAG=v1                                  # an image; the service starts on a placeholder",
+        '  aws s3 cp reviews.csv "s3://$BUCKET/raw/"         # a model',
+        "  make inbox                                        # what SNS would have mailed",
     ]
-    if "BUCKET" in environment:
-        lines.append('  aws s3 cp reviews.csv "s3://$BUCKET/raw/"')
     if url:
         body = json.dumps({"text": "The movie was amazing!"})
         lines.append(f"  curl -s {url}/predict -H 'content-type: application/json' -d '{body}'")
-    lines += ["What SNS would have mailed:", "  python -m local inbox --follow", "The end:", "  make down"]
+    lines += [
+        "  sam list stack-outputs --stack-name " + cloud.stack,
+        "  aws logs filter-log-events --log-group-name \"$CONTROL_PLANE_LOG_GROUP\" --query 'events[].message'",
+        "The end:",
+        "  make down",
+    ]
     if url:
         lines += ["Addresses:", f"  the page     {url}/"]
     return "\n".join([*lines, f"  the AWS API  {cloud.aws.endpoint}", f"  logs         {cloud.state}/logs"])
@@ -88,6 +94,7 @@ def env(cloud: Cloud, _: argparse.Namespace) -> int:
     must_run(cloud)
     for name, value in cloud.environment().items():
         print(f"export {name}={shlex.quote(value)}")
+    print(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"')  # aws and sam
     return 0
 
 
@@ -179,7 +186,7 @@ def parser() -> argparse.ArgumentParser:
     add("status", status, "Say what runs.").add_argument("--json", action="store_true", help="as JSON")
     one = add("push", push, "Build the inference image and push it to the stack's repository.")
     one.add_argument("tag", help="for example v1")
-    one.add_argument("--image-version", metavar="V", help="what /version will say (default: the file VERSION)")
+    one.add_argument("--image-version", metavar="V", help="what /version will say (default: the tag)")
     add("inbox", inbox, "Show what SNS would have mailed.").add_argument(
         "--follow", action="store_true", help="go on showing what comes"
     )

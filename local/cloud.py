@@ -266,7 +266,7 @@ class Cloud:
         repository = self.outputs().get("RepositoryName")
         if repository is None:
             raise CloudFault("The stack has no image repository yet. Run: make up")
-        version = image_version or (folder / "VERSION").read_text().strip()
+        version = image_version or tag
         known = self.facts()
         if known.get("engine") != DOCKER:
             with self.aws.ambient():

@@ -11,6 +11,7 @@ for every other action. Added:
 - CloudFormation accepts alarms on metric math. They can be described and set; the emulator does not compute them.
 - IAM is checked on the resources that AWS checks (`local/permissions.py`).
 - Functions run in a Python with nothing but what AWS gives them (`local/lambda_python.py`).
+- GET /health goes to the load balancer's targets; the emulator keeps /_ministack/health.
 - PutParameter accepts public names (/aws/service/...), so that the deploy can put the machine images there.
 """
 
@@ -197,6 +198,7 @@ def with_public_parameters(reserved: Callable[[str], Any]) -> Callable[[str], An
 
 def complete(folder: Path) -> None:
     """Put everything that is missing into the emulator's own tables; files that this needs go into the folder."""
+    from ministack import app
     from ministack.core import iam_actions, iam_evaluator, lambda_runtime
     from ministack.core.responses import get_account_id, get_region
     from ministack.services import ec2, ssm
@@ -218,6 +220,7 @@ def complete(folder: Path) -> None:
         iam_actions.request_tag_context, lambda: (get_region(), get_account_id())
     )
     lambda_runtime._detect_runtime_binary = in_bare_python(lambda_runtime._detect_runtime_binary, bare_python(folder))
+    app._HEALTH_PATHS = ("/_ministack/health",)
     ssm._reserved_name_error = with_public_parameters(ssm._reserved_name_error)
 
 

@@ -71,9 +71,10 @@ def move_back(sqs: SQSClient, queue: str) -> None:
 def hand_over(sqs: SQSClient, functions: LambdaClient, queue: str) -> tuple[int, int]:
     """(sent again, left because nobody knows where they belong)."""
     sent, left = 0, 0
-    for _ in range(waiting(sqs, queue)):
-        received = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=1, MessageAttributeNames=["All"])
-        for message in received.get("Messages", []):
+    while messages := sqs.receive_message(
+        QueueUrl=queue, MaxNumberOfMessages=10, MessageAttributeNames=["All"], WaitTimeSeconds=2
+    ).get("Messages", []):
+        for message in messages:
             try:
                 letter = again(message)
             except Unknown as fault:

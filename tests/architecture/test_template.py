@@ -158,8 +158,15 @@ def test_what_serves_is_asked_anew_whenever_the_task_definition_would_change() -
     """ServingRelease's properties cover everything else that the task definition depends on (docs: DESIGN, rollout)."""
     depends_on = references(RESOURCES["TaskDefinition"]["Properties"])
     foreign = {name for name in depends_on if not name.startswith("ServingRelease")}
-    covered = references(RESOURCES["ServingRelease"]["Properties"]["TaskDefinition"])
+    asked = RESOURCES["ServingRelease"]["Properties"]
+    covered = references(asked["TaskDefinition"])
     assert foreign - {"AWS::Region", "AWS::StackName"} <= covered
+
+
+def test_what_serves_is_asked_anew_whenever_the_service_would_change() -> None:
+    """An update of the service sends the task definition that CloudFormation registered last."""
+    depends_on = references(RESOURCES["InferenceService"]["Properties"])
+    assert depends_on - {"TaskDefinition"} <= references(RESOURCES["ServingRelease"]["Properties"]["Service"])
 
 
 def test_image_command_model_and_release_come_from_the_ledger_alone() -> None:
@@ -248,8 +255,22 @@ class TestDeadLetters:
     def test_dead_letters_are_kept_for_two_weeks_and_all_raise_the_alarm(self) -> None:
         dead = {name: queue for name, queue in of_type("AWS::SQS::Queue").items() if name.endswith("DeadLetters")}
         assert {queue["MessageRetentionPeriod"] for queue in dead.values()} == {14 * 86400}
-        watched = {name.removesuffix(".QueueName") for name in references(RESOURCES["DeadLettersAlarm"])}
+        alarms = of_type("AWS::CloudWatch::Alarm")
+        watched = {name.removesuffix(".QueueName") for alarm in alarms.values() for name in references(alarm)}
         assert set(dead) <= watched
+
+    def test_metric_math_counts_a_metric_without_data_as_nothing(self) -> None:
+        for name, alarm in of_type("AWS::CloudWatch::Alarm").items():
+            metrics = alarm.get("Metrics", [])
+            names = {metric["Id"] for metric in metrics if "MetricStat" in metric}
+            for expression in (metric["Expression"] for metric in metrics if "Expression" in metric):
+                bare = re.sub(r"FILL\(\w+, 0\)", "", expression)
+                assert not names & set(re.findall(r"[a-z]+", bare)), (name, expression)
+
+    def test_every_alarm_is_heard_and_no_other_stacks(self) -> None:
+        heard = FUNCTIONS["OnAlarmChanged"]["Events"]["AlarmChanged"]["Properties"]["Pattern"]["detail"]["alarmName"]
+        named = [alarm["AlarmName"] for alarm in of_type("AWS::CloudWatch::Alarm").values()]
+        assert sorted(map(str, heard)) == sorted(map(str, named))
 
 
 def test_every_parameter_has_a_default_and_a_sentence() -> None:

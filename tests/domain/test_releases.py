@@ -144,10 +144,10 @@ class TestProposals:
 
     def test_the_list_of_known_causes_is_bounded(self) -> None:
         rollout = Rollout()
-        for number in range(300):
+        for number in range(1100):
             rollout = promote(rollout, f"m{number}")
-        assert len(rollout.causes) == 200
-        assert rollout.causes[-1] == "model m299"
+        assert len(rollout.causes) == 1000
+        assert rollout.causes[-1] == "model m1099"
 
 
 class TestSettling:

@@ -102,7 +102,7 @@ class TestOrphans:
         world.clock.forward(minutes=2)
         world.on_reconcile_due()
         assert world.fleet.gone == {"i-1"}
-        assert world.subjects == ["Tidegate: machine i-1 ended, it had no run"]
+        assert world.subjects == ["Tidegate: stray machine i-1 ended"]
 
     def test_it_is_told_once(self) -> None:
         world = World()
@@ -126,7 +126,25 @@ class TestOrphans:
         world.on_reconcile_due()
         assert world.fleet.gone == {"i-1"}
 
-    def test_the_runs_own_machine_is_never_ended(self) -> None:
+    def test_a_machine_that_tidies_up_after_its_run_is_left_alone(self) -> None:
+        world = World()
+        run = world.dropped_run()
+        world.clock.forward(minutes=30)
+        world.trainer_publishes(run)
+        world.on_model_published(run.run_id)
+        told = list(world.subjects)
+        world.clock.forward(minutes=2)
+        world.on_reconcile_due()
+        assert world.fleet.gone == set() and world.subjects == told
+
+    def test_a_machine_that_outlives_its_timer_is_ended(self) -> None:
+        world = World()
+        world.dropped_run()
+        world.clock.forward(hours=4, minutes=5)
+        world.on_reconcile_due()
+        assert world.fleet.gone == {"i-1"}
+
+    def test_the_runs_own_machine_is_not_ended_before(self) -> None:
         world = World()
         world.dropped_run()
         world.clock.forward(hours=3)
@@ -186,6 +204,20 @@ class TestReleases:
         world.on_reconcile_due()
         assert world.ledger.rollout().serving is not None
         assert world.subjects == ["Tidegate: release 1 serves"]
+
+    def test_a_service_that_left_what_serves_is_brought_back(self) -> None:
+        world = World()
+        world.push("v1")
+        world.service.completes()
+        world.on_reconcile_due()
+        world.service._start(None)  # somebody else changed the service
+        world.service.completes()
+        world.on_reconcile_due()
+        assert world.service.primary.release == 1
+        world.service.completes()
+        told = list(world.subjects)
+        world.on_reconcile_due()
+        assert world.service.made == 3 and world.subjects == told
 
     def test_a_fall_that_was_not_told_is_settled(self) -> None:
         world = World()

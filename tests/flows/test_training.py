@@ -56,7 +56,7 @@ class TestLaunching:
         assert state_of(world, run) == "LAUNCHING"
         assert list(world.fleet.answers) == [f"{run.run_id}-{attempt}" for attempt in (1, 2, 3)]
         assert list(world.fleet.launched) == ["i-1"]
-        assert world.subjects == []
+        assert world.subjects == [f"Tidegate: run {run.run_id} waits for a machine"], "told once, not at every refusal"
 
     def test_a_fleet_that_is_refused_fails_the_run_and_says_what_to_do(self) -> None:
         world = World()

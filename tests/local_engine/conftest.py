@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,12 +74,18 @@ def end(process: subprocess.Popen[bytes]) -> int:
 
 @pytest.fixture(scope="session")
 def cloud() -> Iterator[Cloud]:
+    with running_cloud() as one:
+        yield one
+
+
+@contextmanager
+def running_cloud(*options: str) -> Iterator[Cloud]:
     port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
     # Not under pytest's folder: a socket's path may have at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="tg-") as name:
         folder = Path(name)
-        engine, socket = start_engine(folder, endpoint, "--grace", "4", "--watch-every", "0.2")
+        engine, socket = start_engine(folder, endpoint, "--grace", "4", "--watch-every", "0.2", *options)
         settings = {
             "AUTH": "true",
             "BIND_HOST": "127.0.0.1",

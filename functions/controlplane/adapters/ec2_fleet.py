@@ -75,6 +75,8 @@ class Ec2Fleet:
             )
         except ClientError as fault:
             told = fault.response["Error"]
+            if told["Code"] == "IdempotentParameterMismatch" and (known := self._known(run)):
+                return known  # the stack changed between a launch and its record; the machine is there all the same
             if fault.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
                 raise NoCapacity(f"EC2 is in trouble ({told['Code']}): {told['Message']}") from fault
             raise _refusal(told["Code"], told["Message"]) from fault
@@ -93,6 +95,15 @@ class Ec2Fleet:
         zone = described[0].get("Placement", {}).get("AvailabilityZone") if described else None
         kind, lifecycle = group["InstanceType"], group.get("Lifecycle", "spot")
         return Machine(machine_id, kind, zone or "unknown", lifecycle, self._price(kind, zone) if zone else None)
+
+    def _known(self, run: Run) -> Machine | None:
+        wanted = {"tidegate:run": run.run_id, "tidegate:attempt": str(run.attempt), "tidegate:stack": self._stack}
+        asked = [{"Name": f"tag:{key}", "Values": [value]} for key, value in wanted.items()]
+        for machine in self._describe([*asked, {"Name": "instance-state-name", "Values": ALIVE}]):
+            kind, zone = machine["InstanceType"], machine["Placement"]["AvailabilityZone"]
+            lifecycle = machine.get("InstanceLifecycle", "on-demand")
+            return Machine(machine["InstanceId"], kind, zone, lifecycle, self._price(kind, zone))
+        return None
 
     def _price(self, kind: str, zone: str) -> float | None:
         """The Spot price now, in dollars per hour; None when EC2 does not tell one."""

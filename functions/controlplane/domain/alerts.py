@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from .alarms import AlarmChange, Answer
 from .batches import Batch
@@ -91,6 +91,19 @@ def run_ended(run: Run, *, sentence: str, cost: str, bucket: str, serves: bool) 
     )
 
 
+def run_waits(run: Run, why: str, wait: timedelta) -> Alert:
+    """Told once a run, however often EC2 refuses."""
+    return Alert.of(
+        f"run {run.run_id} waits",
+        f"Tidegate: run {run.run_id} waits for a machine",
+        happened=f"No machine could be had for run {run.run_id} of dataset {run.dataset}.",
+        why=why,
+        done=f"EC2 is asked again every {int(wait.total_seconds())} seconds. What serves was not touched.",
+        to_do="Nothing if this is a shortage. If it names a quota, raise it; or give more InstanceTypes.",
+        look="EC2 console, Spot requests and limits",
+    )
+
+
 def release_settled(release: Release, serving: Release | None, service: str) -> Alert:
     """SERVING, FAILED or ROLLED_BACK; `serving` is what serves now."""
     now_serves = (
@@ -131,7 +144,7 @@ def alarm_changed(change: AlarmChange, told: Answer, dashboard: str) -> Alert:
 def machine_orphaned(machine: str, run_id: str, why: str) -> Alert:
     return Alert.of(
         f"orphan {machine}",
-        f"Tidegate: machine {machine} ended, it had no run",
+        f"Tidegate: stray machine {machine} ended",
         happened=f"Machine {machine} was running for run {run_id}.",
         why=why,
         done="It was terminated.",

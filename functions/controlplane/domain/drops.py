@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 HEAD_BYTES = 1024 * 1024
+LONGEST_DATASET = 200
 TEXT_COLUMNS = ("text", "review", "sentence", "content")
 LABEL_COLUMNS = ("label", "sentiment", "target", "class")
 WHAT_TO_DO = (
@@ -74,6 +75,8 @@ def inspect(drop: Drop, head: bytes, columns: Columns) -> Finding | None:
     whole = drop.size <= len(head)
     if not drop.key.lower().endswith(".csv"):
         return Finding("not-csv", "The name does not end in .csv.", sample=_sample(drop.key))
+    if len(drop.dataset.encode()) > LONGEST_DATASET:
+        return Finding("long-name", "The first folder's name is longer than 200 bytes.", sample=_sample(drop.dataset))
     if drop.size == 0:
         return Finding("empty", "The file is empty.")
     if head.startswith(b"\x1f\x8b"):

@@ -92,7 +92,9 @@ class Rollout:
         """The rollout with this proposal in it, and the releases that changed. A known cause changes nothing."""
         if cause in self.causes:
             return self, []
-        known = replace(self, image=image or self.image, model=model or self.model, causes=(*self.causes, cause)[-200:])
+        known = replace(
+            self, image=image or self.image, model=model or self.model, causes=(*self.causes, cause)[-1000:]
+        )
         if known.image is None:
             return known, []
         changed = []

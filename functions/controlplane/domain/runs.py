@@ -56,6 +56,7 @@ class Run:
     claimed_at: datetime | None = None
     stints: tuple[Stint, ...] = ()
     reason: str = ""
+    ended_at: datetime | None = None
     version: int = 0
 
     @property
@@ -106,8 +107,8 @@ class Run:
         )
         return replace(self, stints=stints)
 
-    def ended(self, state: RunState, reason: str) -> Run:
-        return replace(self, state=state, reason=reason)
+    def ended(self, state: RunState, reason: str, at: datetime | None = None) -> Run:
+        return replace(self, state=state, reason=reason, ended_at=at)
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ class Snapshot:
 
     @classmethod
     def of(cls, dataset: str, accepted: Iterable[Drop], present: Iterable[tuple[str, str]]) -> Snapshot:
-        """The accepted drops whose (key, etag) still lie in the bucket; the newest version id of each."""
-        by_content = {(drop.key, drop.etag): drop for drop in sorted(accepted, key=lambda drop: drop.version_id or "")}
+        """The accepted drops whose (key, etag) still lie in the bucket; of the same content, the last one written."""
+        in_order = sorted(accepted, key=lambda drop: drop.sequencer.rjust(32, "0"))  # hexadecimal, of any length
+        by_content = {(drop.key, drop.etag): drop for drop in in_order}
         drops = [by_content[content] for content in sorted(set(present)) if content in by_content]
         return cls(dataset=dataset, drops=tuple(drops))
 

@@ -30,9 +30,17 @@ def tell_people(ledger: Ledger, notifier: Notifier, clock: Clock) -> int:
     sending and crossing off makes a second mail; killed earlier, the next one to look sends it. None is forgotten.
     """
     told = 0
+    faults: list[Exception] = []
     for alert in ledger.unsent():
-        if ledger.claim(alert, clock()):
+        if not ledger.claim(alert, clock()):
+            continue
+        try:
             notifier.tell(alert)
-            ledger.sent(alert)
-            told += 1
+        except Exception as fault:  # noqa: BLE001  one that cannot be sent must not keep the others back
+            faults.append(fault)
+            continue
+        ledger.sent(alert)
+        told += 1
+    if faults:
+        raise ExceptionGroup(f"{len(faults)} alerts could not be sent", faults)
     return told

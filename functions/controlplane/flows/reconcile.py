@@ -10,6 +10,7 @@ from ..domain.batches import Patience
 from ..domain.drops import Columns
 from ..domain.images import IgnoredPush, Push, deployable
 from ..domain.releases import digests_known_to
+from ..domain.runs import Run
 from ..ports import Fleet, Images, Ledger, Record
 from .common import Clock
 from .releasing import Releasing
@@ -44,6 +45,7 @@ class Reconcile:
             self._champion,
             self._images,
             self.releasing.settle,
+            self._serving,
             self._launches,
         ):
             try:
@@ -91,22 +93,22 @@ class Reconcile:
         return found
 
     def _orphans(self) -> list[str]:
-        """Machines of this stack without a run are ended."""
+        """Machines of this stack without a run, and machines that outlived their timer, are ended."""
         found, now = [], self.clock()
         for machine, (run_id, launched_at) in self.fleet.machines().items():
             run = self.ledger.run(run_id)
-            if run and not run.state.is_final and run.machine in {machine, None}:
-                continue  # its own, or one whose launch is still being written down: the next launch finds it
-            if not _older(launched_at, now):
+            why = _why_orphaned(machine, run, launched_at, now, timedelta(hours=self.training.limits.max_hours))
+            if not why:
                 continue
-            why = f"the run is {run.state} on {run.machine or 'no machine'}" if run else "the ledger knows no such run"
-            self.ledger.note(
-                [alerts.machine_orphaned(machine, run_id, why)],
-                Record(now, f"machine {machine}", "running", "ENDED", why),
-            )
+            record = Record(now, f"machine {machine}", "running", "ENDED", why)
+            self.ledger.note([alerts.machine_orphaned(machine, run_id, why)], record)
             self.fleet.end(machine)
             found.append(f"ended {machine}: {why}")
         return found
+
+    def _serving(self) -> list[str]:
+        """What serves is what the ledger says, whoever else changed the service."""
+        return self.releasing.restore()
 
     def _published(self, run_id: str) -> str:
         """The model is there, but its event never came."""
@@ -130,6 +132,21 @@ class Reconcile:
 
 def push_cause(push: Push) -> str:
     return f"push {push.digest} {push.tag}"
+
+
+def _why_orphaned(
+    machine: str, run: Run | None, launched_at: datetime, now: datetime, longest: timedelta
+) -> str | None:
+    """None while the machine may be: its own run goes on, or its end is only minutes ago."""
+    if _older(launched_at + longest, now):
+        return f"it outlived its timer of {longest}"
+    if run is None:
+        return "the ledger knows no such run" if _older(launched_at, now) else None
+    if run.state.is_final:
+        return f"the run is {run.state}" if _older(run.ended_at or launched_at, now) else None
+    if run.machine in {machine, None}:
+        return None  # its own, or one whose launch is still being written down: the next launch finds it
+    return f"the run is {run.state} on {run.machine}" if _older(launched_at, now) else None
 
 
 def _older(at: datetime | None, now: datetime) -> bool:

@@ -54,6 +54,17 @@ class Releasing:
             raise TryAgain(f"deployment {ended} is over, but ECS does not show it yet")
         return [_told(release) for release in [*changed, *self.advance()]]
 
+    def restore(self) -> list[str]:
+        """Roll the serving release out again when the service carries another one."""
+        rollout = self.ledger.rollout()
+        if rollout.rolling or rollout.serving is None:
+            return []
+        primary = self.service.view().primary
+        if primary is None or primary.release == rollout.serving.number:
+            return []
+        deployment = self.service.deploy(rollout.serving)
+        return [f"release {rollout.serving.number} rolled out again, for the service had left it: {deployment}"]
+
     def advance(self) -> list[Release]:
         """Start the waiting release; or go on with one whose function died before ECS was asked."""
 

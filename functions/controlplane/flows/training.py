@@ -24,6 +24,8 @@ from ..domain.snapshots import Snapshot
 from ..ports import BadFleet, Bucket, Conflict, Fleet, Ledger, NoCapacity, Record, Timer, TryAgain
 from .common import Clock, on_conflict_again
 
+TIMER_MARGIN = 1 / 6  # hours that the trainer ends before its machine's timer, so that it can say why
+
 
 @dataclass(frozen=True)
 class RunLimits:
@@ -105,7 +107,10 @@ class Training:
             "recipe": "linear",
             "knobs": {},
             "seed": 17,
-            "limits": {"max_rejected_share": self.limits.max_rejected_share, "max_hours": self.limits.max_hours},
+            "limits": {
+                "max_rejected_share": self.limits.max_rejected_share,
+                "max_hours": self.limits.max_hours - TIMER_MARGIN,
+            },
         }
 
     def work_queue(self) -> list[str]:
@@ -135,7 +140,9 @@ class Training:
         try:
             machine = self.fleet.launch(run)
         except NoCapacity as fault:
-            self._save(run.waits_again(str(fault)), "LAUNCHING", str(fault), self.ledger.queue().back_to_waiting(run))
+            waiting = [alerts.run_waits(run, str(fault), self.limits.capacity_wait)]
+            queue = self.ledger.queue().back_to_waiting(run)
+            self._save(run.waits_again(str(fault)), "LAUNCHING", str(fault), queue, waiting)
             self.timer.launch(self.limits.capacity_wait)
             return []
         except BadFleet as fault:
@@ -224,7 +231,7 @@ class Training:
         return model
 
     def _end(self, run: Run, state: RunState, reason: str, *, serves: bool = False, champion: str | None = None) -> Run:
-        ended = run.ended(state, reason)
+        ended = run.ended(state, reason, self.clock())
         cost = cost_sentence(run.stints, self.clock())
         alert = alerts.run_ended(ended, sentence=reason, cost=cost, bucket=self.bucket_name, serves=serves)
         return on_conflict_again(
