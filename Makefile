@@ -10,7 +10,7 @@ export SAM_CLI_TELEMETRY = 0
 export PYTHONPATH = .:functions:inference_image
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down env status push inbox interrupt check fmt test test-fast deploy redrive docs lock clean
+.PHONY: help setup demo up down env status push inbox invoke interrupt check fmt test test-fast deploy redrive docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -42,6 +42,9 @@ push: $(VENV)/.ready ## build the inference image and push it into the local clo
 
 inbox: $(VENV)/.ready ## the mails that SNS would have sent
 	@$(LOCAL) inbox
+
+invoke: $(VENV)/.ready ## one function on its sample event, by sam local (needs a container engine): make invoke F=OnImagePushed
+	@$(LOCAL) invoke $(F)
 
 interrupt: $(VENV)/.ready ## announce a Spot interruption to the machine that trains
 	@$(LOCAL) interrupt

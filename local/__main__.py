@@ -17,8 +17,9 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local import inbox as mail
+from local import invoke as sam_local
 from local.cloud import STATE, Cloud, CloudFault, default_port
-from local.deploy import Deployed, DeployFault, resources
+from local.deploy import Deployed, DeployFault
 from local.images import PushRefused
 
 Command = Callable[[Cloud, argparse.Namespace], int]
@@ -98,18 +99,9 @@ def env(cloud: Cloud, _: argparse.Namespace) -> int:
     return 0
 
 
-def sam_env(cloud: Cloud, _: argparse.Namespace) -> int:
-    """`sam local` does not resolve !Ref and !GetAtt; the deployed functions know what they came to."""
+def invoke(cloud: Cloud, given: argparse.Namespace) -> int:
     must_run(cloud)
-    told = {}
-    for resource in resources(cloud.aws, cloud.stack):
-        if resource["ResourceType"] == "AWS::Lambda::Function":
-            name = resource["PhysicalResourceId"]
-            deployed = cloud.client("lambda").get_function_configuration(FunctionName=name)
-            variables = deployed.get("Environment", {}).get("Variables", {})
-            told[resource["LogicalResourceId"]] = {**variables, "AWS_ENDPOINT_URL": cloud.aws.endpoint}
-    print(json.dumps(told, indent=1))
-    return 0
+    return sam_local.invoke(cloud, given.function, given.more)
 
 
 def status(cloud: Cloud, given: argparse.Namespace) -> int:
@@ -182,7 +174,11 @@ def parser() -> argparse.ArgumentParser:
     add("down", down, "End all of it, and check that no process and no port is left.")
     add("deploy", deploy, "Build and deploy the stack again.")
     add("env", env, 'Print its settings for a shell: eval "$(python -m local env)"')
-    add("sam-env", sam_env, "Print what `sam local invoke --env-vars` wants, as JSON.")
+    alone = add(
+        "invoke", invoke, "Run one function on its sample event by `sam local invoke` (needs a container engine)."
+    )
+    alone.add_argument("function", help="for example OnImagePushed")
+    alone.add_argument("more", nargs="*", help="more options for sam, after --")
     add("status", status, "Say what runs.").add_argument("--json", action="store_true", help="as JSON")
     one = add("push", push, "Build the inference image and push it to the stack's repository.")
     one.add_argument("tag", help="for example v1")

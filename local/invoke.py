@@ -1,0 +1,116 @@
+"""`sam local invoke` of one function on its sample event, against the running local cloud.
+
+`sam local` needs three things said differently, so it gets a copy of the built template: this machine's architecture,
+AWS_ENDPOINT_URL as a declared variable (it passes on no other), and, because a container on the engine's bridge does
+not see this machine's loopback, the address of a relay that listens on the bridge alone while the function runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from samcli.yamlhelper import yaml_dump, yaml_parse
+
+from local.cloud import ROOT, Cloud, CloudFault
+from local.deploy import configured, overrides, resources
+
+FUNCTION = "AWS::Serverless::Function"
+ARCHITECTURE = {"x86_64": "x86_64", "aarch64": "arm64"}
+
+
+def variables(cloud: Cloud, endpoint: str) -> dict[str, dict[str, str]]:
+    """`sam local` does not resolve !Ref and !GetAtt; the deployed functions know what they came to."""
+    told = {}
+    for resource in resources(cloud.aws, cloud.stack):
+        if resource["ResourceType"] == "AWS::Lambda::Function":
+            name = resource["PhysicalResourceId"]
+            deployed = cloud.client("lambda").get_function_configuration(FunctionName=name)
+            given = deployed.get("Environment", {}).get("Variables", {})
+            told[resource["LogicalResourceId"]] = {**given, "AWS_ENDPOINT_URL": endpoint}
+    return told
+
+
+def for_this_machine(template: Mapping[str, Any], machine: str) -> dict[str, Any]:
+    """The template with this machine's architecture and a place for the endpoint."""
+    made: dict[str, Any] = json.loads(json.dumps(template))
+    functions = [body["Properties"] for body in made["Resources"].values() if body["Type"] == FUNCTION]
+    for properties in [*functions, made.get("Globals", {}).get("Function", {})]:
+        properties["Architectures"] = [ARCHITECTURE.get(machine, "x86_64")]
+        properties.setdefault("Environment", {}).setdefault("Variables", {})["AWS_ENDPOINT_URL"] = ""
+    return made
+
+
+def event_of(function: str) -> Path:
+    return ROOT / "events" / (re.sub(r"(?<!^)(?=[A-Z])", "_", function).lower() + ".json")
+
+
+def bridge() -> str:
+    """The address that this machine has on the engine's default bridge. Raises CloudFault."""
+    asked = ["docker", "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"]
+    try:
+        done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=20)
+    except (OSError, subprocess.TimeoutExpired) as fault:
+        raise CloudFault(f"`sam local invoke` needs a container engine, and none answers: {fault}") from fault
+    if done.returncode or not done.stdout.strip():
+        said = (done.stderr.strip().splitlines() or ["no bridge network"])[-1]
+        raise CloudFault(f"`sam local invoke` needs a container engine, and none answers: {said}")
+    return done.stdout.strip()
+
+
+@contextmanager
+def relay(address: str, port: int) -> Iterator[int]:
+    """Hands what comes to `address` on to the loopback port; gives the port that it listens on."""
+    with socket.create_server((address, 0)) as door:
+
+        def serve() -> None:
+            with suppress(OSError):  # closed: that is how it ends
+                while True:
+                    caller, _ = door.accept()
+                    inside = socket.create_connection(("127.0.0.1", port))
+                    for one, other in ((caller, inside), (inside, caller)):
+                        threading.Thread(target=pump, args=(one, other), daemon=True).start()
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield int(door.getsockname()[1])
+
+
+def pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):  # either side hung up
+        while chunk := source.recv(65536):
+            sink.sendall(chunk)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
+
+def invoke(cloud: Cloud, function: str, more: Sequence[str]) -> int:
+    """Run it in the foreground; sam's exit code."""
+    built = cloud.state / "sam" / "build" / "template.yaml"
+    template = yaml_parse(built.read_text())
+    known = sorted(name for name, body in template["Resources"].items() if body["Type"] == FUNCTION)
+    if function not in known:
+        raise CloudFault(f"There is no function {function}. There are: {', '.join(known)}.")
+    here = built.with_name("invoke.yaml")
+    here.write_text(yaml_dump(for_this_machine(template, platform.machine())))
+    address = bridge()
+    with relay(address, cloud.port) as port:
+        told = built.with_name("invoke.json")
+        told.write_text(json.dumps(variables(cloud, f"http://{address}:{port}"), indent=1))
+        command = [
+            str(Path(sys.executable).with_name("sam")), "local", "invoke", function, "--template", str(here),
+            "--event", str(event_of(function)), "--env-vars", str(told), "--region", cloud.region,
+            *overrides(configured(ROOT / "samconfig.toml")), *more,
+        ]  # fmt: skip
+        own = {**os.environ, **cloud.aws.environment}
+        own.pop("AWS_ENDPOINT_URL", None)
+        return subprocess.run(command, env=own, cwd=built.parent, check=False).returncode

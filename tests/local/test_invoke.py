@@ -1,0 +1,51 @@
+"""`sam local invoke` gets what it leaves out."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+
+from local.cloud import ROOT
+from local.invoke import event_of, for_this_machine, relay
+
+TEMPLATE = {
+    "Globals": {"Function": {"Architectures": ["arm64"]}},
+    "Resources": {
+        "OnImagePushed": {"Type": "AWS::Serverless::Function", "Properties": {"Handler": "on_image_pushed.handler"}},
+        "Topic": {"Type": "AWS::SNS::Topic", "Properties": {}},
+    },
+}
+
+
+@pytest.mark.parametrize(("machine", "wanted"), [("x86_64", "x86_64"), ("aarch64", "arm64")])
+def test_the_copy_is_for_this_machine_and_has_a_place_for_the_endpoint(machine: str, wanted: str) -> None:
+    made = for_this_machine(TEMPLATE, machine)
+    properties = made["Resources"]["OnImagePushed"]["Properties"]
+    assert properties["Architectures"] == made["Globals"]["Function"]["Architectures"] == [wanted]
+    assert properties["Environment"] == {"Variables": {"AWS_ENDPOINT_URL": ""}}
+    assert made["Resources"]["Topic"] == TEMPLATE["Resources"]["Topic"]
+    assert "Environment" not in TEMPLATE["Resources"]["OnImagePushed"]["Properties"], "the original stays as it was"
+
+
+def test_every_function_has_its_sample_event() -> None:
+    assert event_of("OnImagePushed") == ROOT / "events" / "on_image_pushed.json"
+    assert event_of("OnStackDeploying").exists()
+
+
+def test_the_relay_carries_both_ways_and_closes() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as inside:
+
+        def upper() -> None:
+            caller, _ = inside.accept()
+            caller.sendall(caller.recv(100).upper())
+            caller.close()
+
+        threading.Thread(target=upper, daemon=True).start()
+        with relay("127.0.0.1", inside.getsockname()[1]) as port:
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as caller:
+                caller.sendall(b"fine")
+                assert caller.recv(100) == b"FINE"
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), timeout=5)
