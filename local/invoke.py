@@ -77,12 +77,19 @@ def relay(address: str, port: int) -> Iterator[int]:
             with suppress(OSError):  # closed: that is how it ends
                 while True:
                     caller, _ = door.accept()
-                    inside = socket.create_connection(("127.0.0.1", port))
-                    for one, other in ((caller, inside), (inside, caller)):
-                        threading.Thread(target=pump, args=(one, other), daemon=True).start()
+                    threading.Thread(target=carry, args=(caller, port), daemon=True).start()
 
         threading.Thread(target=serve, daemon=True).start()
         yield int(door.getsockname()[1])
+
+
+def carry(caller: socket.socket, port: int) -> None:
+    """Both ways, until both sides have said all."""
+    with caller, socket.create_connection(("127.0.0.1", port)) as inside:
+        answers = threading.Thread(target=pump, args=(inside, caller), daemon=True)
+        answers.start()
+        pump(caller, inside)
+        answers.join()
 
 
 def pump(source: socket.socket, sink: socket.socket) -> None:

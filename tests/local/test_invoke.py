@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import socket
 import threading
+from typing import Any
 
 import pytest
 
 from local.cloud import ROOT
 from local.invoke import event_of, for_this_machine, relay
 
-TEMPLATE = {
+TEMPLATE: dict[str, Any] = {
     "Globals": {"Function": {"Architectures": ["arm64"]}},
     "Resources": {
         "OnImagePushed": {"Type": "AWS::Serverless::Function", "Properties": {"Handler": "on_image_pushed.handler"}},
@@ -38,14 +39,15 @@ def test_the_relay_carries_both_ways_and_closes() -> None:
     with socket.create_server(("127.0.0.1", 0)) as inside:
 
         def upper() -> None:
-            caller, _ = inside.accept()
-            caller.sendall(caller.recv(100).upper())
-            caller.close()
+            with inside.accept()[0] as caller:
+                caller.sendall(caller.recv(100).upper())
 
-        threading.Thread(target=upper, daemon=True).start()
-        with relay("127.0.0.1", inside.getsockname()[1]) as port:
-            with socket.create_connection(("127.0.0.1", port), timeout=5) as caller:
-                caller.sendall(b"fine")
-                assert caller.recv(100) == b"FINE"
+        answering = threading.Thread(target=upper)
+        answering.start()
+        to = inside.getsockname()[1]
+        with relay("127.0.0.1", to) as port, socket.create_connection(("127.0.0.1", port), timeout=5) as caller:
+            caller.sendall(b"fine")
+            assert caller.recv(100) == b"FINE"
+        answering.join()
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), timeout=5)
