@@ -81,6 +81,7 @@ def relay(address: str, port: int) -> Iterator[int]:
 
         threading.Thread(target=serve, daemon=True).start()
         yield int(door.getsockname()[1])
+        door.shutdown(socket.SHUT_RDWR)  # wakes the accept, which would keep the door open
 
 
 def carry(caller: socket.socket, port: int) -> None:
