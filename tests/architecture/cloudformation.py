@@ -1,4 +1,4 @@
-"""template.yaml as plain data: intrinsic functions become one-key mappings, as in CloudFormation's JSON."""
+"""What the architecture tests ask of template.yaml."""
 
 from __future__ import annotations
 
@@ -8,33 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
+from tools.cloudformation import template
 
 ROOT = Path(__file__).resolve().parents[2]
-SHORT = {"Ref": "Ref", "Condition": "Condition"}
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML with CloudFormation's short tags."""
-
-
-def _intrinsic(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
-    value: Any
-    if isinstance(node, yaml.ScalarNode):
-        value = loader.construct_scalar(node)
-        if suffix == "GetAtt":
-            value = str(value).split(".", 1)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        assert isinstance(node, yaml.MappingNode)
-        value = loader.construct_mapping(node, deep=True)
-    return {SHORT.get(suffix, f"Fn::{suffix}"): value}
-
-
-_Loader.add_multi_constructor("!", _intrinsic)
-
-TEMPLATE: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(), _Loader)  # noqa: S506  a safe loader
+TEMPLATE = template()
 RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
 FUNCTIONS: dict[str, Any] = {
     name: resource["Properties"]
