@@ -35,7 +35,7 @@ env: $(VENV)/.ready ## settings for your shell: eval "$(make -s env)"
 	@$(LOCAL) env
 
 status: $(VENV)/.ready ## what of the local cloud runs
-	@$(LOCAL) status
+	@$(LOCAL) status || true
 
 push: $(VENV)/.ready ## build the inference image and push it into the local cloud: make push TAG=v2
 	@$(LOCAL) push $(TAG)

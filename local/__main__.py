@@ -71,7 +71,7 @@ def how_to_try(cloud: Cloud) -> str:
         body = json.dumps({"text": "The movie was amazing!"})
         lines.append(f"  curl -s {url}/predict -H 'content-type: application/json' -d '{body}'")
     lines += [
-        "  sam list stack-outputs --stack-name " + cloud.stack,
+        "  sam list resources --stack-name " + cloud.stack,
         "  aws logs filter-log-events --log-group-name \"$CONTROL_PLANE_LOG_GROUP\" --query 'events[].message'",
         "The end:",
         "  make down",
@@ -124,8 +124,12 @@ def status(cloud: Cloud, given: argparse.Namespace) -> int:
 
 def push(cloud: Cloud, given: argparse.Namespace) -> int:
     must_run(cloud)
+    repository = cloud.outputs().get("RepositoryName", "")
+    pages = cloud.client("ecr").get_paginator("describe_images").paginate(repositoryName=repository)
+    before = {tag for page in pages for image in page["imageDetails"] for tag in image.get("imageTags", [])}
     digest = cloud.push(given.tag, given.image_version)
-    cloud.say(f"pushed {given.tag} as {digest}")
+    already = given.tag in before
+    cloud.say(f"{given.tag} was pushed before, as {digest}: nothing to do" if already else f"pushed as {digest}")
     return 0
 
 

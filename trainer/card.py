@@ -51,7 +51,10 @@ def write(
         f"Split {_SPLITS[dataset.split_by]}",
         "",
         *[f"- refused: {reason}, {count:,} rows" for reason, count in dataset.reasons.most_common()],
-        *[f"- from `{each.key}` (version `{each.version_id}`, {each.bytes:,} bytes)" for each in spec.objects[:50]],
+        *[
+            f"- from `{each.key}` ({f'version `{each.version_id}`, ' if each.version_id else ''}{each.bytes:,} bytes)"
+            for each in spec.objects[:50]
+        ],
         *([f"- and {len(spec.objects) - 50:,} more files"] if len(spec.objects) > 50 else []),
         "",
         "## How good it is",

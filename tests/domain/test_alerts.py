@@ -111,7 +111,7 @@ class TestARun:
         return alerts.run_ended(run, sentence=run.reason, cost="1 minute for $0.01", bucket="data", serves=serves)
 
     def test_a_champion_of_another_dataset_does_not_claim_to_serve(self) -> None:
-        assert "another dataset is served" in self.told(self.RUN, serves=False).body
+        assert "Only the champion of ServedDataset is served" in self.told(self.RUN, serves=False).body
         assert "goes into the next release" in self.told(self.RUN).body
 
     def test_a_failed_run_says_where_its_logs_are(self) -> None:

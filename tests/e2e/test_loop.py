@@ -31,7 +31,7 @@ def test_another_dataset_gets_a_champion_with_its_own_labels_and_what_serves_sta
     assert stack.items("champion")["other"] == run["run_id"]
     assert stack.rollout() == before
     [mail] = stack.wait("the mail", lambda: stack.mails(run["run_id"]))
-    assert "another dataset is served" in mail["body"]
+    assert "Only the champion of ServedDataset is served" in mail["body"]
 
 
 def test_keys_of_every_kind_reach_the_run_unchanged(stack: Stack) -> None:

@@ -68,7 +68,7 @@ def run_ended(run: Run, *, sentence: str, cost: str, bucket: str, serves: bool) 
         RunState.PROMOTED: (
             "It is the champion now and goes into the next release."
             if serves
-            else "It is the champion of its dataset. What serves was not touched: another dataset is served.",
+            else "It is the champion of its dataset. Only the champion of ServedDataset is served, as before.",
             "Nothing.",
             card,
         ),
