@@ -73,12 +73,16 @@ class Ledger(Protocol):
         *,
         queue: Queue | None = None,
         champion: str | None = None,
+        baseline: str | None = None,
         alerts: Sequence[Alert] = (),
     ) -> Run:
-        """The run as stored, with its new version; with `champion`, its dataset's too. Raises Conflict."""
+        """The run as stored, with its new version; with `champion`, `baseline`, its dataset's too. Raises Conflict."""
         ...
 
     def champion(self, dataset: str) -> str | None: ...
+    def baseline(self, dataset: str) -> str | None:
+        """The last run of the dataset that published a model: what the next one's data is compared with."""
+        ...
 
     def rollout(self) -> Rollout: ...
     def save_rollout(

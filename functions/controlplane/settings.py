@@ -34,14 +34,18 @@ class Settings:
 class _Batches(Settings):
     bucket: str
     batch_queue_url: str
-    text_column: str
-    label_column: str
     quiet_seconds: int
     max_wait_seconds: int
 
 
 @dataclass(frozen=True)
-class _Runs(Settings):
+class _Columns(Settings):
+    text_column: str
+    label_column: str
+
+
+@dataclass(frozen=True)
+class _Runs(_Columns):
     bucket: str
     batch_queue_url: str
     alerts_topic_arn: str
@@ -54,6 +58,9 @@ class _Runs(Settings):
     max_attempts: int
     max_run_hours: float
     max_rejected_share: float
+    max_data_shift: float
+    recipe: str
+    encoder_prefix: str
     capacity_wait_seconds: int
 
 
@@ -82,7 +89,7 @@ class _Pushes(Settings):
 
 
 @dataclass(frozen=True)
-class OnDataDropped(_Batches):
+class OnDataDropped(_Batches, _Columns):
     pass
 
 

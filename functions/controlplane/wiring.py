@@ -19,6 +19,7 @@ from .adapters.sns_notifier import SnsNotifier
 from .adapters.sqs_timer import SqsTimer
 from .domain.alarms import AlarmChange
 from .domain.batches import Patience
+from .domain.config import Config
 from .domain.drops import Columns, Drop
 from .domain.gate import Policy
 from .domain.images import Push, deployable
@@ -60,7 +61,7 @@ def on_batch_settled(environ: Environ = os.environ) -> Callable[[str | None, str
     def settle(dataset: str | None, batch_id: str, as_of: datetime | None) -> list[str]:
         done = []
         if dataset is not None and as_of is not None:
-            done.append(training.settle(dataset, batch_id, as_of, patience=_patience(s), columns=_columns(s)))
+            done.append(training.settle(dataset, batch_id, as_of, patience=_patience(s)))
         done += [f"launched {run_id}" for run_id in training.work_queue()]
         tell()
         return done
@@ -162,7 +163,6 @@ def on_reconcile_due(environ: Environ = os.environ) -> Callable[[], list[str]]:
         releasing=_releasing(s, _service(s)),
         clock=clock,
         patience=_patience(s),
-        columns=_columns(s),
         policy=_policy(s),
         served_dataset=s.served_dataset,
         repository=s.repository,
@@ -188,7 +188,7 @@ def _ledger(s: settings.Settings) -> DynamoLedger:
     return DynamoLedger(boto3.client("dynamodb"), s.ledger_table)
 
 
-def _columns(s: settings.OnDataDropped | settings.OnBatchSettled | settings.OnReconcileDue) -> Columns:
+def _columns(s: settings.OnDataDropped) -> Columns:
     return Columns(text=s.text_column or None, label=s.label_column or None)
 
 
@@ -222,7 +222,6 @@ def _training(s: _RunSettings) -> Training:
         max_concurrent=s.max_concurrent_runs,
         max_attempts=s.max_attempts,
         max_hours=s.max_run_hours,
-        max_rejected_share=s.max_rejected_share,
         capacity_wait=timedelta(seconds=s.capacity_wait_seconds),
     )
     return Training(
@@ -233,6 +232,18 @@ def _training(s: _RunSettings) -> Training:
         clock=clock,
         limits=limits,
         bucket_name=s.bucket,
+        config=_config(s),
+    )
+
+
+def _config(s: _RunSettings) -> Config:
+    return Config(
+        recipe=s.recipe,
+        encoder=s.encoder_prefix,
+        text_column=s.text_column or None,
+        label_column=s.label_column or None,
+        max_rejected_share=s.max_rejected_share,
+        max_data_shift=s.max_data_shift,
     )
 
 

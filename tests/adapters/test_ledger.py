@@ -172,14 +172,20 @@ class TestRuns:
         queued(ledger, replace(RUN, run_id="books-1", dataset="books"))
         with pytest.raises(Conflict):
             ledger.save_run(
-                run.claimed(NOON), CHANGED, queue=stale.with_active(run), alerts=[ALERT], champion="films-1"
+                run.claimed(NOON),
+                CHANGED,
+                queue=stale.with_active(run),
+                alerts=[ALERT],
+                champion="films-1",
+                baseline="films-1",
             )
         assert ledger.run("films-1") == run
+        assert ledger.baseline("films") is None
         assert (ledger.champion("films"), list(ledger.unsent())) == (None, [])
 
     def test_a_champion_is_written_with_its_run(self, ledger: Ledger) -> None:
-        ledger.save_run(queued(ledger), CHANGED, champion="films-1", alerts=[ALERT])
-        assert ledger.champion("films") == "films-1"
+        ledger.save_run(queued(ledger), CHANGED, champion="films-1", baseline="films-1", alerts=[ALERT])
+        assert (ledger.champion("films"), ledger.baseline("films")) == ("films-1", "films-1")
         assert ledger.is_noted(ALERT.alert_id)
 
 

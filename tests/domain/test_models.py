@@ -26,6 +26,10 @@ MANIFEST: dict[str, Any] = {
     "rows": {"accepted": 100, "rejected": 2, "duplicates": 0, "train": 80, "validation": 10, "test": 10},
     "metrics": METRICS,
     "comparison": None,
+    "recipe": "linear",
+    "seconds": 21.4,
+    "created_at": "2026-01-01T00:00:00Z",
+    "resumed": None,
 }
 COMPARISON = {
     "champion": "films-0",
@@ -46,6 +50,7 @@ def test_a_manifest_becomes_a_model() -> None:
     assert (model.run_id, model.metrics.accuracy, model.comparison) == ("films-1", 0.9, None)
     assert model.metrics_sha256 == "abc"
     assert (model.rows_accepted, model.rows_rejected) == (100, 2)
+    assert (model.recipe, model.seconds, model.resumed) == ("linear", 21.4, False)
 
 
 def test_a_comparison_counts_all_its_rows() -> None:
@@ -58,7 +63,7 @@ def test_fields_that_nobody_knows_are_ignored() -> None:
     assert Model.from_manifest(changed(new_field=1)) == Model.from_manifest(MANIFEST)
 
 
-@pytest.mark.parametrize("field", sorted(set(MANIFEST) - {"comparison"}))
+@pytest.mark.parametrize("field", sorted(set(MANIFEST) - {"comparison", "resumed"}))
 def test_a_missing_field_is_named(field: str) -> None:
     without = {name: value for name, value in MANIFEST.items() if name != field}
     with pytest.raises(BadManifest, match=field):

@@ -47,6 +47,7 @@ class FakeLedger:
     runs: dict[str, Run] = field(default_factory=dict)
     runs_queue: Queue = field(default_factory=Queue)
     champions: dict[str, str] = field(default_factory=dict)
+    baselines: dict[str, str] = field(default_factory=dict)
     the_rollout: Rollout = field(default_factory=Rollout)
     releases: dict[int, Release] = field(default_factory=dict)
     answers: dict[str, Answer] = field(default_factory=dict)
@@ -97,6 +98,7 @@ class FakeLedger:
         *,
         queue: Queue | None = None,
         champion: str | None = None,
+        baseline: str | None = None,
         alerts: Sequence[Alert] = (),
     ) -> Run:
         self._must(self._run_version(run) == run.version)
@@ -106,12 +108,17 @@ class FakeLedger:
             self.runs_queue = replace(queue, version=queue.version + 1)
         if champion is not None:
             self.champions[run.dataset] = champion
+        if baseline is not None:
+            self.baselines[run.dataset] = baseline
         self._note(alerts)
         self.history.append(record)
         return self.runs[run.run_id]
 
     def champion(self, dataset: str) -> str | None:
         return self.champions.get(dataset)
+
+    def baseline(self, dataset: str) -> str | None:
+        return self.baselines.get(dataset)
 
     def rollout(self) -> Rollout:
         return self.the_rollout

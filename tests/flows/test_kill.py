@@ -140,7 +140,7 @@ def errors(world: World) -> Event:
 
 def a_look_that_finds_much(world: World) -> Event:
     """A lost batch timer, a vanished machine, a lost model, an orphan, a lost push, a lost completion."""
-    world.limits = world.limits.__class__(5, 3, 4, 0.05, world.limits.capacity_wait)
+    world.limits = world.limits.__class__(5, 3, 4, world.limits.capacity_wait)
     world.push("v1")
     world.service.completes()
     world.push("v2", told=False)
@@ -194,6 +194,7 @@ def end_of(world: World) -> dict[str, Any]:
         "waiting": ledger.queue().waiting,
         "active": sorted(ledger.queue().active),
         "champions": ledger.champions,
+        "baselines": ledger.baselines,
         "batches": sorted(ledger.batches),
         "drops": sorted(ledger.drops),
         "specs": world.bucket.specs,

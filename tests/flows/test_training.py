@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from controlplane.domain.drops import Columns
 from controlplane.domain.runs import CLAIM_LEASE, Run, RunState
 from controlplane.ports import BadFleet, Conflict, NoCapacity, TryAgain
 
@@ -112,9 +111,7 @@ class TestLaunching:
         world.drop()
         world.clock.forward(seconds=61)
         training = world._training()
-        training.settle(
-            "default", world.ledger.batches["default"].batch_id, world.clock.now, patience=PATIENCE, columns=Columns()
-        )
+        training.settle("default", world.ledger.batches["default"].batch_id, world.clock.now, patience=PATIENCE)
         run = training._claim(world.run.run_id)
         assert run
         world.fleet.launch(run)
@@ -187,6 +184,16 @@ class TestMachines:
         assert "Why: 412 of 900 rows (45.8 %) were refused; the limit is 5 %." in world.notifier.mails[0].body
         assert list(world.fleet.launched) == ["i-1"]
 
+    @pytest.mark.parametrize(("cause", "cap"), [("cost", "MaxRunCost"), ("hours", "MaxRunHours")])
+    def test_a_run_that_reached_its_cap_fails_and_says_what_to_raise(self, cause: str, cap: str) -> None:
+        world = World()
+        run = world.dropped_run()
+        world.trainer_says(run, "stopped", "This run's $5.00 are used up; saved step 20.", cause=cause)
+        world.machine_ends(run)
+        assert state_of(world, run) == "FAILED"
+        assert f"saved step 20. To let it go further, raise {cap}" in world.notifier.mails[0].body
+        assert list(world.fleet.launched) == ["i-1"]
+
     def test_a_strangers_machine_is_nobodys_business(self) -> None:
         world = World()
         world.dropped_run()
@@ -239,6 +246,18 @@ class TestModels:
         assert world.ledger.champion("default") == champion.run_id
         assert world.subjects[-1] == f"Tidegate: challenger refused in dataset default ({worse.run_id})"
         assert world.ledger.rollout().model == champion.run_id
+
+    def test_the_next_runs_data_is_compared_with_the_last_run_that_published_even_a_refused_one(self) -> None:
+        world = World()
+        champion = world.promoted()
+        worse = world.dropped_run("raw/b.csv", OTHER)
+        assert world.bucket.specs[worse.run_id]["baseline"] == champion.run_id
+        world.trainer_publishes(worse, champion=champion.run_id, wins=20, losses=60, accuracy=0.76)
+        world.on_model_published(worse.run_id)
+        world.machine_ends(worse)
+        third = world.dropped_run("raw/c.csv", b"text,label\nfine,pos\nawful,neg\n")
+        assert world.bucket.specs[third.run_id]["baseline"] == worse.run_id
+        assert world.bucket.specs[third.run_id]["champion"] == champion.run_id
 
     def test_a_better_challenger_replaces_it(self) -> None:
         world = World()

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 from controlplane.domain.alarms import AlarmChange
 from controlplane.domain.batches import Patience
+from controlplane.domain.config import Config
 from controlplane.domain.drops import Columns, Drop
 from controlplane.domain.gate import Policy
 from controlplane.domain.images import Push, deployable
@@ -90,7 +91,8 @@ class World:
         self.fleet, self.timer = FakeFleet(self.clock), FakeTimer(self.clock)
         self.service, self.notifier = FakeService(), FakeNotifier()
         self.served_dataset, self.fuse = served_dataset, Fuse()
-        self.limits = RunLimits(max_concurrent, max_attempts, 4, 0.05, timedelta(seconds=120))
+        self.limits = RunLimits(max_concurrent, max_attempts, 4, timedelta(seconds=120))
+        self.config = Config()
 
     # -- what people and AWS do -----------------------------------------------------------------------------------
     def drop(self, key: str = "raw/a.csv", content: bytes = GOOD) -> Drop:
@@ -115,6 +117,8 @@ class World:
             "calibration_error": 0.03,
             "per_class_recall": {"neg": accuracy, "pos": accuracy},
             "accuracy": accuracy,
+            "macro_f1": accuracy,
+            "log_loss": 0.4,
         }
         comparison = champion and {
             "champion": champion,
@@ -124,6 +128,7 @@ class World:
             "only_champion_right": losses,
             "both_wrong": 260 - wins - losses,
         }
+        rows = {"accepted": 10000, "rejected": 0, "duplicates": 0, "train": 8000, "validation": 1000, "test": 1000}
         self.bucket.files[run.run_id, "metrics.json"] = "abc"
         self.bucket.manifests[run.run_id] = {
             "contract": 1,
@@ -131,13 +136,31 @@ class World:
             "dataset": run.dataset,
             "snapshot_digest": run.digest,
             "files": {"metrics.json": {"sha256": "abc", "bytes": 3}},
-            "rows": {"accepted": 10000, "rejected": 0},
+            "rows": {
+                "accepted": 10000,
+                "rejected": 0,
+                "duplicates": 0,
+                "train": 8000,
+                "validation": 1000,
+                "test": 1000,
+            },
             "metrics": metrics,
             "comparison": comparison,
+            "labels": ["neg", "pos"],
+            "recipe": "linear",
+            "knobs": {},
+            "seed": 17,
+            "trainer_version": "local",
+            "machine": {"id": run.machine, "type": "c6i.large", "zone": "eu-west-1a", "lifecycle": "spot"},
+            "attempt": run.attempt,
+            "resumed": None,
+            "data_shift": None,
+            "seconds": 30.0,
+            "created_at": self.clock.now.isoformat(),
         }
 
-    def trainer_says(self, run: Run, outcome: str, reason: str) -> None:
-        self.bucket.outcomes[run.run_id, run.attempt] = Outcome(outcome, reason)
+    def trainer_says(self, run: Run, outcome: str, reason: str, *, cause: str | None = None) -> None:
+        self.bucket.outcomes[run.run_id, run.attempt] = Outcome(outcome, reason, cause)
 
     def promoted(self, key: str = "raw/a.csv", content: bytes = GOOD) -> Run:
         """A run that became champion."""
@@ -178,7 +201,7 @@ class World:
     def on_batch_settled(self, ring: Ring) -> None:
         training = self._training()
         if ring.dataset is not None and ring.as_of is not None:
-            training.settle(ring.dataset, ring.batch, ring.as_of, patience=PATIENCE, columns=Columns())
+            training.settle(ring.dataset, ring.batch, ring.as_of, patience=PATIENCE)
         training.work_queue()
         self._tell()
 
@@ -233,7 +256,6 @@ class World:
             releasing=self._releasing(),
             clock=self.clock,
             patience=PATIENCE,
-            columns=Columns(),
             policy=POLICY,
             served_dataset=self.served_dataset,
             repository=REPOSITORY,
@@ -252,6 +274,7 @@ class World:
             self.clock,
             self.limits,
             "data",
+            self.config,
         )
 
     def _releasing(self) -> Releasing:

@@ -25,6 +25,9 @@ SETTINGS = {
     "MAX_ATTEMPTS": "3",
     "MAX_RUN_HOURS": "4",
     "MAX_REJECTED_SHARE": "0.05",
+    "MAX_DATA_SHIFT": "0.5",
+    "RECIPE": "linear",
+    "ENCODER_PREFIX": "",
     "CAPACITY_WAIT_SECONDS": "120",
 }
 

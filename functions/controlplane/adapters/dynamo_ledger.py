@@ -3,7 +3,7 @@
     batch         <dataset>            the open batch; deleted when it is closed
     drop          <drop id>            which batch took it in
     drops <dataset>  <drop id>         an accepted drop
-    run           <run id>             queue  "runs"       champion  <dataset>
+    run           <run id>             queue  "runs"       champion, baseline  <dataset>
     rollout       "service"            release  <number>
     answer        <incident>           alert  <alert id>   unsent  <alert id>
     history <yyyy-mm>  <time> <subject>  append-only
@@ -88,6 +88,7 @@ class DynamoLedger:
         *,
         queue: Queue | None = None,
         champion: str | None = None,
+        baseline: str | None = None,
         alerts: Sequence[Alert] = (),
     ) -> Run:
         saved = replace(run, version=run.version + 1)
@@ -96,6 +97,8 @@ class DynamoLedger:
             writes.append(self._queue(queue))
         if champion is not None:
             writes.append(self._put("champion", run.dataset, json.dumps(champion)))
+        if baseline is not None:
+            writes.append(self._put("baseline", run.dataset, json.dumps(baseline)))
         self._write(writes, [record])
         if run.state.is_final and all(stint.ended_at for stint in run.stints):
             cost = dollars(run.stints, record.at)
@@ -104,6 +107,10 @@ class DynamoLedger:
 
     def champion(self, dataset: str) -> str | None:
         item = self._item("champion", dataset)
+        return json.loads(item["doc"]["S"]) if item else None
+
+    def baseline(self, dataset: str) -> str | None:
+        item = self._item("baseline", dataset)
         return json.loads(item["doc"]["S"]) if item else None
 
     # -- the rollout --------------------------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ class S3Bucket:
         if body is None:
             return None
         told = json.loads(body)
-        return Outcome(told["outcome"], told["reason"])
+        return Outcome(told["outcome"], told["reason"], told.get("cause"), told.get("step"))
 
     def _read(self, key: str) -> bytes | None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 
@@ -53,6 +54,10 @@ class Model:
     metrics_sha256: str
     rows_accepted: int
     rows_rejected: int
+    recipe: str
+    seconds: float
+    created_at: datetime
+    resumed: bool
 
     @classmethod
     def from_manifest(cls, raw: Mapping[str, Any]) -> Model:
@@ -79,6 +84,10 @@ class Model:
                 metrics_sha256=raw["files"]["metrics.json"]["sha256"],
                 rows_accepted=int(raw["rows"]["accepted"]),
                 rows_rejected=int(raw["rows"]["rejected"]),
+                recipe=str(raw["recipe"]),
+                seconds=float(raw["seconds"]),
+                created_at=datetime.fromisoformat(raw["created_at"]),
+                resumed=raw.get("resumed") is not None,
             )
         except BadManifest:
             raise

@@ -113,18 +113,31 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Why an attempt ended, in the trainer's own words: trained, failed, interrupted."""
+    """Why an attempt ended, in the trainer's own words: trained, failed, interrupted, stopped.
+
+    `cause`: spot, rebalance or sigterm; hours or cost of a stopped one. `step` is of the newest complete checkpoint.
+    """
 
     outcome: str
     reason: str
+    cause: str | None = None
+    step: int | None = None
+
+    @property
+    def last_words(self) -> str:
+        """The reason, and for one that was stopped what to do about it."""
+        if self.outcome != "stopped":
+            return self.reason
+        cap = {"hours": "MaxRunHours", "cost": "MaxRunCost or MonthlyBudget"}.get(self.cause or "", "the limit")
+        return f"{self.reason} To let it go further, raise {cap} and drop the data again."
 
 
 def after_machine_ended(run: Run, outcome: Outcome | None, *, published: bool, max_attempts: int) -> Run:
     """What becomes of a run whose machine is gone. A published model is left to the event that tells of it."""
     if run.state.is_final or published:
         return run
-    if outcome and outcome.outcome == "failed":
-        return run.ended(RunState.FAILED, outcome.reason)
+    if outcome and outcome.outcome in {"failed", "stopped"}:
+        return run.ended(RunState.FAILED, outcome.last_words)
     why = outcome.reason if outcome else "The machine ended without a word."
     if len(run.stints) >= max_attempts:
         ended = f"{len(run.stints)} machines ended before the model was published. Last: {why}"

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 from ..domain import alerts, gate
 from ..domain.batches import Patience
-from ..domain.drops import Columns
 from ..domain.images import IgnoredPush, Push, deployable
 from ..domain.releases import digests_known_to
 from ..domain.runs import Run
@@ -28,7 +27,6 @@ class Reconcile:
     releasing: Releasing
     clock: Clock
     patience: Patience
-    columns: Columns
     policy: gate.Policy
     served_dataset: str
     repository: str
@@ -69,9 +67,7 @@ class Reconcile:
         found = []
         for batch in self.ledger.open_batches():
             if batch.settles_in(self.clock(), self.patience) < -GRACE:
-                told = self.training.settle(
-                    batch.dataset, batch.batch_id, batch.last_drop_at, patience=self.patience, columns=self.columns
-                )
+                told = self.training.settle(batch.dataset, batch.batch_id, batch.last_drop_at, patience=self.patience)
                 found.append(f"{batch.batch_id}: {told}")
         return found
 

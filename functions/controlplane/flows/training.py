@@ -16,7 +16,7 @@ from typing import Any
 from ..domain import alerts, gate
 from ..domain.alerts import Alert
 from ..domain.batches import Batch, Patience
-from ..domain.drops import Columns
+from ..domain.config import SEED, Config
 from ..domain.models import BadManifest, Model
 from ..domain.money import cost_sentence
 from ..domain.runs import Queue, Run, RunState, after_machine_ended
@@ -32,7 +32,6 @@ class RunLimits:
     max_concurrent: int
     max_attempts: int
     max_hours: float
-    max_rejected_share: float
     capacity_wait: timedelta
 
 
@@ -45,8 +44,9 @@ class Training:
     clock: Clock
     limits: RunLimits
     bucket_name: str
+    config: Config
 
-    def settle(self, dataset: str, batch_id: str, as_of: datetime, *, patience: Patience, columns: Columns) -> str:
+    def settle(self, dataset: str, batch_id: str, as_of: datetime, *, patience: Patience) -> str:
         """A timer rang that was set when the batch's last drop was the one of `as_of`. Return what came of it."""
         batch = self.ledger.batch(dataset)
         if batch is None or batch.batch_id != batch_id:
@@ -56,9 +56,9 @@ class Training:
             if batch.last_drop_at <= as_of:
                 self.timer.settle(batch, left)
             return "waits: a later drop has a timer of its own"
-        return self._close(batch, columns)
+        return self._close(batch)
 
-    def _close(self, batch: Batch, columns: Columns) -> str:
+    def _close(self, batch: Batch) -> str:
         now = self.clock()
         refused = [alerts.drops_refused(batch, self.bucket_name)] if batch.refused_count else []
         snapshot = Snapshot.of(
@@ -66,7 +66,7 @@ class Training:
         )
         run, why = self._new_run(snapshot) if snapshot.drops else (None, "no accepted drop lies in the bucket")
         if run:
-            self.bucket.write_spec(run.run_id, self._spec(run, snapshot, columns))
+            self.bucket.write_spec(run.run_id, self._spec(run, snapshot))
             record = Record(now, f"run {run.run_id}", "", "QUEUED", why)
         else:
             record = Record(now, f"batch {batch.batch_id}", "OPEN", "CLOSED", f"no new run: {why}")
@@ -95,21 +95,25 @@ class Training:
         )
         return run, f"{failed} runs of this data failed; dropped again" if failed else "its batch settled"
 
-    def _spec(self, run: Run, snapshot: Snapshot, columns: Columns) -> dict[str, Any]:
+    def _spec(self, run: Run, snapshot: Snapshot) -> dict[str, Any]:
         objects = [{"key": d.key, "version_id": d.version_id, "etag": d.etag, "bytes": d.size} for d in snapshot.drops]
         return {
             "contract": 1,
             "run_id": run.run_id,
             "dataset": run.dataset,
             "snapshot": {"digest": snapshot.digest, "objects": objects},
-            "columns": {"text": columns.text, "label": columns.label},
+            "columns": {"text": self.config.text_column, "label": self.config.label_column},
             "champion": self.ledger.champion(run.dataset),
-            "recipe": "linear",
-            "knobs": {},
-            "seed": 17,
+            "baseline": self.ledger.baseline(run.dataset),
+            "recipe": self.config.recipe,
+            "knobs": self.config.all_knobs,
+            "seed": SEED,
             "limits": {
-                "max_rejected_share": self.limits.max_rejected_share,
+                "max_rejected_share": self.config.max_rejected_share,
+                "max_data_shift": self.config.max_data_shift,
                 "max_hours": self.limits.max_hours - TIMER_MARGIN,
+                "max_cost": None,
+                "prices": {},
             },
         }
 
@@ -136,7 +140,8 @@ class Training:
             return []
         if run.is_fresh:
             spec = self.bucket.read_spec(run_id)
-            self.bucket.write_spec(run_id, {**spec, "champion": self.ledger.champion(run.dataset)})
+            compared = {"champion": self.ledger.champion(run.dataset), "baseline": self.ledger.baseline(run.dataset)}
+            self.bucket.write_spec(run_id, {**spec, **compared})
         try:
             machine = self.fleet.launch(run)
         except NoCapacity as fault:
@@ -220,6 +225,7 @@ class Training:
             verdict.sentence,
             serves=run.dataset == served_dataset,
             champion=run_id if verdict.promote else None,
+            baseline=run_id,
         )
 
     def _checked(self, run: Run, manifest: Mapping[str, Any]) -> Model:
@@ -230,12 +236,21 @@ class Training:
             raise BadManifest("metrics.json is not the file that the manifest names (sha256)")
         return model
 
-    def _end(self, run: Run, state: RunState, reason: str, *, serves: bool = False, champion: str | None = None) -> Run:
+    def _end(
+        self,
+        run: Run,
+        state: RunState,
+        reason: str,
+        *,
+        serves: bool = False,
+        champion: str | None = None,
+        baseline: str | None = None,
+    ) -> Run:
         ended = run.ended(state, reason, self.clock())
         cost = cost_sentence(run.stints, self.clock())
         alert = alerts.run_ended(ended, sentence=reason, cost=cost, bucket=self.bucket_name, serves=serves)
         return on_conflict_again(
-            lambda: self._save(ended, run.state, reason, self.ledger.queue().without(run), [alert], champion)
+            lambda: self._save(ended, run.state, reason, self.ledger.queue().without(run), [alert], champion, baseline)
         )
 
     def _save(
@@ -246,6 +261,7 @@ class Training:
         queue: Queue | None = None,
         noted: Sequence[Alert] = (),
         champion: str | None = None,
+        baseline: str | None = None,
     ) -> Run:
         record = Record(self.clock(), f"run {run.run_id}", was, run.state, why)
-        return self.ledger.save_run(run, record, queue=queue, champion=champion, alerts=noted)
+        return self.ledger.save_run(run, record, queue=queue, champion=champion, baseline=baseline, alerts=noted)
