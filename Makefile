@@ -10,7 +10,7 @@ export SAM_CLI_TELEMETRY = 0
 export PYTHONPATH = .:functions:inference_image
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down env status push inbox invoke interrupt check fmt test test-fast deploy redrive docs lock clean
+.PHONY: help setup demo up down env status push inbox invoke interrupt capacity check fmt test test-fast deploy redrive docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -46,8 +46,11 @@ inbox: $(VENV)/.ready ## the mails that SNS would have sent
 invoke: $(VENV)/.ready ## one function on its sample event, by sam local (needs a container engine): make invoke F=OnImagePushed
 	@$(LOCAL) invoke $(F)
 
-interrupt: $(VENV)/.ready ## announce a Spot interruption to the machine that trains
-	@$(LOCAL) interrupt
+interrupt: $(VENV)/.ready ## announce a Spot interruption to the machine that trains, or only recommend to move: make interrupt [REBALANCE=1]
+	@$(LOCAL) interrupt $(if $(REBALANCE),--rebalance)
+
+capacity: $(VENV)/.ready ## which machines the local cloud refuses: make capacity [REFUSE='spot:*:*:InsufficientInstanceCapacity' | CLEAR=1]
+	@$(LOCAL) capacity $(if $(CLEAR),--clear) $(if $(REFUSE),--refuse $(foreach refusal,$(REFUSE),'$(refusal)'))
 
 check: $(VENV)/.ready ## the one gate: style, types, layers, template, documents
 	$(BIN)/ruff check .

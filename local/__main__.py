@@ -16,6 +16,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local import capacity as refusing
 from local import inbox as mail
 from local import invoke as sam_local
 from local.cloud import STATE, Cloud, CloudFault, default_port
@@ -146,7 +147,20 @@ def inbox(cloud: Cloud, given: argparse.Namespace) -> int:
 
 def interrupt(cloud: Cloud, given: argparse.Namespace) -> int:
     must_run(cloud)
-    cloud.say(f"Spot notice announced to {cloud.interrupt(given.run)}")
+    what = "Rebalance recommendation" if given.rebalance else "Spot notice"
+    cloud.say(f"{what} announced to {cloud.interrupt(given.run, rebalance=given.rebalance)}")
+    return 0
+
+
+def capacity(cloud: Cloud, given: argparse.Namespace) -> int:
+    must_run(cloud)
+    if given.clear or given.refuse:
+        kept = [] if given.clear else refusing.read(cloud.state)
+        refusing.write(cloud.state, [*kept, *map(refusing.Refusal.of, given.refuse or [])])
+    for refusal in refusing.read(cloud.state):
+        cloud.say(f"refused: {refusal}")
+    if not refusing.read(cloud.state):
+        cloud.say("Every pool has machines to give.")
     return 0
 
 
@@ -190,9 +204,13 @@ def parser() -> argparse.ArgumentParser:
     add("inbox", inbox, "Show what SNS would have mailed.").add_argument(
         "--follow", action="store_true", help="go on showing what comes"
     )
-    add("interrupt", interrupt, "Announce a Spot interruption to the machine of a run.").add_argument(
-        "run", nargs="?", help="a run or an instance id (default: the only machine that runs)"
-    )
+    spot = add("interrupt", interrupt, "Announce a Spot interruption to the machine of a run.")
+    spot.add_argument("run", nargs="?", help="a run or an instance id (default: the only machine that runs)")
+    spot.add_argument("--rebalance", action="store_true", help="only recommend to go elsewhere, as EC2 may do before")
+    pools = add("capacity", capacity, "Say which machines the local cloud refuses, or let it refuse some.")
+    how = "for example spot:*:*:InsufficientInstanceCapacity, or *:c6i.*:us-east-1a:Unsupported"
+    pools.add_argument("--refuse", nargs="+", metavar="LIFECYCLE:TYPE:ZONE:CODE", help=how)
+    pools.add_argument("--clear", action="store_true", help="refuse nothing else")
     changed = add("alarm", alarm, "Set an alarm's state, as `aws cloudwatch set-alarm-state` does.")
     changed.add_argument("name")
     changed.add_argument("value", metavar="STATE", choices=["OK", "ALARM", "INSUFFICIENT_DATA"])
@@ -206,7 +224,7 @@ def main() -> int:
         cloud = Cloud(state=given.state, port=default_port(), say=teller())
         does: Command = given.does
         return does(cloud, given)
-    except (CloudFault, DeployFault, PushRefused) as fault:
+    except (CloudFault, DeployFault, PushRefused, refusing.BadRefusal) as fault:
         print(fault, file=sys.stderr)
     except ClientError as fault:
         print(f"The local cloud refused: {fault.response['Error']['Message']}", file=sys.stderr)

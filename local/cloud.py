@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from local import capacity, docker_push, images
 from local import deploy as deploying
-from local import docker_push, images
 from local.aws import Aws
 from local.engine.docker import DOCKER, Docker, EngineFault
 from local.processes import NotInTime, belonging_to, last_line, leashed, port_open, started_at, wait_until
@@ -107,7 +107,7 @@ class Cloud:
         for name in FOLDERS:
             shutil.rmtree(self.state / name, ignore_errors=True)
             (self.state / name).mkdir(parents=True)
-        for name in ("cloud.json", "events.jsonl"):
+        for name in ("cloud.json", "events.jsonl", capacity.FILE):
             (self.state / name).unlink(missing_ok=True)
         self._spawn(leash)
         self.wait_ready()
@@ -241,8 +241,11 @@ class Cloud:
             found.append(Running(instance["InstanceId"], instance["InstanceType"], lifecycle, run))
         return found
 
-    def interrupt(self, wanted: str | None = None) -> str:
-        """Announce a Spot interruption to the machine of a run; returns the instance id."""
+    def interrupt(self, wanted: str | None = None, *, rebalance: bool = False) -> str:
+        """Announce a Spot interruption (or only that one is likely) to the machine of a run; returns the instance id.
+
+        A machine that is still booting finds the announcement when it is up.
+        """
         running = [machine for machine in self.machines() if wanted in (None, machine.id, machine.run)]
         if not running:
             whose = f" for {wanted}" if wanted else ""
@@ -254,8 +257,12 @@ class Cloud:
             raise CloudFault(f"{machine.id} is not a Spot machine; AWS would not take it back.")
         folder = self.state / "machines" / machine.id
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "interrupt").touch()
+        (folder / ("rebalance" if rebalance else "interrupt")).touch()
         return machine.id
+
+    def refuse(self, *refusals: str) -> None:
+        """From now on these pools have no machine to give, and all others have: LIFECYCLE:TYPE:ZONE:CODE."""
+        capacity.write(self.state, [capacity.Refusal.of(text) for text in refusals])
 
     def alarm(self, name: str, state: str, reason: str = "Set by hand in the local cloud.") -> None:
         """Set an alarm's state by the public API; its actions and its event follow."""

@@ -4,12 +4,15 @@ It wraps entries of the emulator's own tables before its server starts, so the s
 for every other action. Added:
 
 - CreateFleet keeps its promise on ClientToken: the same token and request give the same fleet and machines, the same
-  token with another request is refused. The machines carry the tags that AWS gives them, their subnet's zone, and say
-  whether they are Spot.
+  token with another request is refused. Which pools have a machine to give says capacity.json (`local/capacity.py`);
+  the cheapest of them gives it. The machines carry the tags that AWS gives them, their subnet's zone, and say whether
+  they are Spot.
 - DescribeInstances heeds the filter instance-id.
-- DescribeSpotPriceHistory answers from the local cloud's own table of prices (`local/prices.py`).
+- DescribeSpotPriceHistory answers from the local cloud's own table of prices (`local/prices.py`), and so does the
+  Price List API, which the emulator has not got (`local/pricing.py`).
+- Schedules with a universal target call what they name, as their role (`local/schedules.py`), within a second.
 - CloudFormation accepts alarms on metric math. They can be described and set; the emulator does not compute them.
-- IAM is checked on the resources that AWS checks (`local/permissions.py`).
+- IAM is checked on the resources that AWS checks (`local/permissions.py`), machines by their tags too.
 - Functions run in a Python with nothing but what AWS gives them (`local/lambda_python.py`).
 - GET /health goes to the load balancer's targets; the emulator keeps /_ministack/health.
 - PutParameter accepts public names (/aws/service/...), so that the deploy can put the machine images there.
@@ -18,18 +21,23 @@ for every other action. Added:
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
+from local import capacity, pricing
+from local.aws import Aws
 from local.lambda_python import bare_python, in_bare_python
 from local.permissions import across_lines, as_aws_acts, as_aws_names, with_keys
 from local.prices import PRODUCT, spot_prices
+from local.processes import MARK
+from local.schedules import with_universal_targets
 
 Parameters = Mapping[str, Any]
 Properties = Mapping[str, Any]
@@ -37,10 +45,12 @@ Answer = tuple[int, dict[str, str], bytes]
 Action = Callable[[Parameters], Answer]
 
 NOT_PART_OF_A_REQUEST = {"ClientToken", "DryRun", "Version", "Action"}
+SCHEDULES_EVERY_SECONDS = 1  # the emulator looks every ten
 
 
 def once_per_token(action: Action, whose: Callable[[], str], refuse: Callable[[str, str, int], Answer]) -> Action:
-    """The same token gives the first answer again. An error is not an answer to keep: the next call tries again."""
+    """The same token gives the first answer again; a fleet that got no machine is an answer too. A request that was
+    refused as a whole made no fleet and leaves its token free."""
     kept: dict[tuple[str, str], tuple[str, Answer]] = {}
     one_at_a_time = threading.Lock()
 
@@ -196,38 +206,64 @@ def with_public_parameters(reserved: Callable[[str], Any]) -> Callable[[str], An
     return wrapped
 
 
-def complete(folder: Path) -> None:
+def price_list(region: Callable[[], str]) -> Callable[..., Awaitable[Answer]]:
+    async def handle(_method: str, _path: str, headers: Mapping[str, str], body: bytes, _params: Parameters) -> Answer:
+        return pricing.answer(headers.get("x-amz-target", ""), json.loads(body or b"{}"), region())
+
+    return handle
+
+
+def complete(folder: Path, state: Path, here: Aws) -> None:
     """Put everything that is missing into the emulator's own tables; files that this needs go into the folder."""
     from ministack import app
-    from ministack.core import iam_actions, iam_evaluator, lambda_runtime
+    from ministack.core import iam_actions, iam_evaluator, lambda_runtime, router
     from ministack.core.responses import get_account_id, get_region
-    from ministack.services import ec2, ssm
+    from ministack.services import ec2, eventbridge, iam, scheduler, ssm, tagging
     from ministack.services.cloudformation import provisioners
 
     def whose() -> str:
         return f"{get_account_id()}/{get_region()}"
 
+    def zone_of(subnet: str) -> str:
+        return str((ec2._subnets.get(subnet) or {}).get("AvailabilityZone", f"{get_region()}a"))
+
+    def tagged_machines() -> Iterator[tuple[str, list[dict[str, str]]]]:
+        for key in ec2._instances:
+            yield f"arn:aws:ec2:{get_region()}:{get_account_id()}:instance/{key}", ec2._tags.get(key, [])
+
+    def role_arn(name: str) -> str | None:
+        return (iam._roles.get(name) or {}).get("Arn")
+
     actions: dict[str, Action] = ec2._ACTION_MAP
-    actions["CreateFleet"] = once_per_token(as_aws_launches(ec2, actions["CreateFleet"]), whose, ec2._error)
+    launch = as_aws_launches(ec2, actions["CreateFleet"])
+    launch = capacity.where_capacity_is(launch, lambda: capacity.read(state), zone_of)
+    actions["CreateFleet"] = once_per_token(launch, whose, ec2._error)
     actions["DescribeSpotPriceHistory"] = price_history(get_region, ec2._xml, lambda: datetime.now(UTC))
     ec2._instance_xml = with_lifecycle(ec2._instance_xml)
     ec2._matches_filters = with_instance_ids(ec2._matches_filters)
     provisioners._cw_metric_alarm_record = with_metric_math(provisioners._cw_metric_alarm_record)
     iam_evaluator._fnmatch_compile = across_lines(iam_evaluator._fnmatch_compile)
     iam_actions.extract_iam_action = as_aws_acts(iam_actions.extract_iam_action)
-    iam_actions.extract_resource_arn = as_aws_names(iam_actions.extract_resource_arn)
+    iam_actions.extract_resource_arn = as_aws_names(iam_actions.extract_resource_arn, role_arn)
     iam_actions.request_tag_context = with_keys(
         iam_actions.request_tag_context, lambda: (get_region(), get_account_id())
     )
+    tagging._RESOURCE_TAG_COLLECTORS["ec2"] = tagged_machines
     lambda_runtime._detect_runtime_binary = in_bare_python(lambda_runtime._detect_runtime_binary, bare_python(folder))
     app._HEALTH_PATHS = ("/_ministack/health",)
     ssm._reserved_name_error = with_public_parameters(ssm._reserved_name_error)
+    router.SERVICE_PATTERNS["pricing"] = {"target_prefixes": [pricing.TARGET]}
+    iam_actions.SERVICE_TO_IAM_NAMESPACE["pricing"] = "pricing"
+    app.SERVICE_HANDLERS["pricing"] = price_list(lambda: here.region)
+    eventbridge._invoke_target = with_universal_targets(eventbridge._invoke_target, here)
+    scheduler._SCHEDULE_TICK_INTERVAL = SCHEDULES_EVERY_SECONDS
 
 
 def main() -> None:
     from ministack.app import main as serve
 
-    complete(Path(tempfile.gettempdir()) / "lambda")
+    here = Aws(f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}", os.environ["MINISTACK_REGION"])
+    complete(Path(tempfile.gettempdir()) / "lambda", Path(os.environ[MARK]), here)
     serve()
 
 

@@ -1,7 +1,8 @@
 """The resource and the condition keys that AWS checks, where the emulator names others.
 
-The emulator checks one resource a request. For calls on a service it names the cluster, and for a fleet nothing; a
-policy written for AWS would then be refused. Sources: the Service Authorization Reference, Amazon ECS and Amazon EC2.
+The emulator checks one resource a request. For calls on a service it names the cluster, for a fleet nothing, for a
+role its name without its path, for a schedule the default group; a policy written for AWS would then be refused.
+Sources: the Service Authorization Reference, Amazon ECS, Amazon EC2, IAM and EventBridge Scheduler.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
+
+SPOT_ROLE, SPOT_ROLE_PATH = "AWSServiceRoleForEC2Spot", "/aws-service-role/spot.amazonaws.com/"
 
 Resource = Callable[..., str]
 Action = Callable[..., str | None]
@@ -29,7 +32,7 @@ def as_aws_acts(extract: Action) -> Action:
     return wrapped
 
 
-def as_aws_names(extract: Resource) -> Resource:
+def as_aws_names(extract: Resource, role_arn: Callable[[str], str | None]) -> Resource:
     def wrapped(
         service: str,
         method: str,
@@ -46,6 +49,12 @@ def as_aws_names(extract: Resource) -> Resource:
             return first(params, "Arn")
         if service == "ec2" and first(params, "Action") == "CreateFleet":
             return f"arn:aws:ec2:{region}:{account}:fleet/*"
+        if service == "iam" and (role := first(params, "RoleName")):
+            missing = f"arn:aws:iam::{account}:role{SPOT_ROLE_PATH}{role}" if role == SPOT_ROLE else ""
+            return role_arn(role) or missing or extract(service, method, path, headers, body, params, region, account)
+        if service == "scheduler" and path.startswith("/schedules/"):
+            group = first(params, "groupName") or str(asked(body).get("GroupName") or "default")
+            return f"arn:aws:scheduler:{region}:{account}:schedule/{group}/{path.removeprefix('/schedules/')}"
         return extract(service, method, path, headers, body, params, region, account)
 
     return wrapped

@@ -1,4 +1,4 @@
-"""The local cloud's Spot prices: a written table, not a market.
+"""The local cloud's prices, Spot and on demand: a written table, not a market.
 
 The figures are of the size that us-east-1 shows for Linux; they do not move. A type that is not in the table has no
 price, as on AWS a type that is not offered has none. Each zone differs a little, so that a choice between zones means
@@ -45,6 +45,14 @@ class SpotPrice:
     zone: str
     price: str
     timestamp: str
+
+
+def hourly(instance_type: str, zone: str, lifecycle: str) -> float | None:
+    """Dollars an hour in a zone (`us-east-1a`); None for a type that the table does not have."""
+    if instance_type not in HOURLY:
+        return None
+    spot, on_demand = HOURLY[instance_type]
+    return spot * ZONE_FACTOR.get(zone[-1:], 1.0) if lifecycle == "spot" else on_demand
 
 
 def spot_prices(

@@ -28,6 +28,7 @@ from pathlib import Path
 
 from local.aws import KEY, SECRET, Aws
 from local.engine.docker import DOCKER, Choice, EngineFault, choose, unusable
+from local.permissions import SPOT_ROLE, SPOT_ROLE_PATH
 from local.processes import MARK, NotInTime, free_port, last_line, leashed, started_at, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -110,6 +111,7 @@ class Supervisor:
             env={**emulator_settings(self.port, self.region, self.state), "DOCKER_HOST": f"unix://{engine_socket}"},
         )
         self.wait_for("emulator", lambda: answers(f"{self.endpoint}/_ministack/health"))
+        use_spot_once(Aws(self.endpoint, self.region))
         common = ("--state", str(self.state), "--endpoint", self.endpoint, "--region", self.region)
         inbox_port = free_port()
         self.start("machines", "local.machines", *common)
@@ -175,6 +177,13 @@ def emulator_settings(port: int, region: str, state: Path) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": SECRET,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
+
+
+def use_spot_once(aws: Aws) -> None:
+    """AWS makes this role at an account's first use of Spot; the local account has used it before."""
+    trust = {"Effect": "Allow", "Principal": {"Service": "spot.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    aws.client("iam").create_role(RoleName=SPOT_ROLE, Path=SPOT_ROLE_PATH, AssumeRolePolicyDocument=document)
 
 
 def answers(url: str) -> bool:

@@ -10,18 +10,29 @@ from pathlib import Path
 import pytest
 
 from local.aws import Aws
-from local.processes import free_port, leashed, wait_until
+from local.processes import MARK, free_port, leashed, wait_until
 from local.supervisor import answers, emulator_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+def emulator_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("emulator")
+
+
+@pytest.fixture(scope="session")
+def aws(emulator_state: Path) -> Iterator[Aws]:
     """The completed emulator, and nothing else of the local cloud."""
-    state, port = tmp_path_factory.mktemp("emulator"), free_port()
+    state, port = emulator_state, free_port()
     settings = emulator_settings(port, "us-east-1", state)
-    env = {"PATH": os.environ["PATH"], "HOME": str(state), "TMPDIR": str(state), "PYTHONPATH": str(ROOT)}
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(state),
+        "TMPDIR": str(state),
+        "PYTHONPATH": str(ROOT),
+        MARK: str(state),
+    }
     process = leashed(
         [sys.executable, "-m", "local.emulator"],
         env={**env, **settings, "DOCKER_HOST": f"unix://{state}/none.sock"},

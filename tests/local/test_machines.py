@@ -166,6 +166,29 @@ def test_an_interruption_comes_with_its_notice_and_its_event(machines: Machines,
     rounds_until(machines, lambda: ec2.state(key) == "terminated" and key not in machines.up, "The end")
 
 
+def test_a_notice_that_came_before_the_machine_was_up_is_there_when_it_is(machines: Machines, ec2: Ec2) -> None:
+    key = ec2.launch("#!/bin/sh\nsleep 300")
+    folder = machines.state / "machines" / key
+    folder.mkdir(parents=True)
+    (folder / "interrupt").touch()
+    rounds_until(machines, lambda: key in machines.up and machines.up[key].facts.notice is not None, "The notice")
+
+
+def test_a_rebalance_recommendation_takes_nothing_back(machines: Machines, ec2: Ec2, clock: Clock) -> None:
+    key = ec2.launch("#!/bin/sh\necho up\nsleep 300")
+    rounds_until(machines, lambda: "up" in said(machines, key), "The script")
+    (machines.state / "machines" / key / "rebalance").touch()
+    machines.look()
+    imds = machines.up[key].imds
+    assert set(json.loads(imds.get("meta-data/events/recommendations/rebalance") or "{}")) == {"noticeTime"}
+    assert imds.get("meta-data/spot/instance-action") is None
+    sent = json.loads((machines.state / "events.jsonl").read_text())
+    assert sent["detail_type"] == "EC2 Instance Rebalance Recommendation"
+    clock.ahead = 3600
+    machines.look()
+    assert ec2.state(key) == "running"
+
+
 def test_no_more_than_four_are_up_at_once(machines: Machines, ec2: Ec2) -> None:
     keys = [ec2.launch("#!/bin/sh\nsleep 300") for _ in range(5)]
     machines.look()

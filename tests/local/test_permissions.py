@@ -12,9 +12,10 @@ from local.permissions import across_lines, as_aws_acts, as_aws_names, with_keys
 SERVICE = "arn:aws:ecs:eu-west-1:1:service/c/s"
 
 
-def named(service: str, body: object = None, params: dict[str, str] | None = None) -> str:
-    extract = as_aws_names(lambda *_: "whatever the emulator says")
-    return extract(service, "POST", "/", {}, json.dumps(body or {}).encode(), params or {}, "eu-west-1", "1")
+def named(service: str, body: object = None, params: dict[str, str] | None = None, path: str = "/") -> str:
+    roles = {"with-a-path": "arn:aws:iam::1:role/some/with-a-path"}
+    extract = as_aws_names(lambda *_: "whatever the emulator says", roles.get)
+    return extract(service, "POST", path, {}, json.dumps(body or {}).encode(), params or {}, "eu-west-1", "1")
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,19 @@ def test_a_call_about_tasks_is_checked_on_the_task() -> None:
 def test_a_fleet_and_a_layer_are_named() -> None:
     assert named("ec2", params={"Action": "CreateFleet"}) == "arn:aws:ec2:eu-west-1:1:fleet/*"
     assert named("lambda", params={"find": "LayerVersion", "Arn": "arn:layer:7"}) == "arn:layer:7"
+
+
+def test_a_role_is_named_with_its_path_and_the_role_of_spot_also_before_it_exists() -> None:
+    assert named("iam", params={"RoleName": "with-a-path"}) == "arn:aws:iam::1:role/some/with-a-path"
+    of_spot = "arn:aws:iam::1:role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
+    assert named("iam", params={"RoleName": "AWSServiceRoleForEC2Spot"}) == of_spot
+
+
+def test_a_schedule_is_named_in_its_group() -> None:
+    assert named("scheduler", {"GroupName": "g"}, path="/schedules/s") == "arn:aws:scheduler:eu-west-1:1:schedule/g/s"
+    by_query = named("scheduler", params={"groupName": "g"}, path="/schedules/s")
+    assert by_query == "arn:aws:scheduler:eu-west-1:1:schedule/g/s"
+    assert named("scheduler", path="/schedules/s") == "arn:aws:scheduler:eu-west-1:1:schedule/default/s"
 
 
 def test_what_the_emulator_knows_better_is_left_to_it() -> None:
