@@ -4,6 +4,7 @@
 2  the environment is incomplete
 3  failed: trying again cannot help; outcome.json says why
 4  interrupted: the checkpoint is saved, another machine goes on
+5  stopped: a limit of the spec is reached, the checkpoint is saved; it goes on when a person raises the limit
 1  a defect: train.log has the trace, and there is no outcome
 """
 
@@ -23,15 +24,17 @@ os.environ.setdefault("ATEN_CPU_CAPABILITY", "avx2")
 os.environ.setdefault("MKL_CBWR", "AVX2")
 # Threads that wait must sleep: on a machine that is shared, spinning ones made a fit twenty times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# On a GPU, products of matrices are repeatable only with a workspace of fixed size.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 # TensorBoard's event writer must not look for TensorFlow or a GPU.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from trainer import VERSION
-from trainer.errors import Failed, Interrupted
+from trainer.errors import Failed, Interrupted, Stopped
 from trainer.journal import Journal
 from trainer.machine import MetadataService, Watch, watch_metadata, watch_sigterm
 from trainer.settings import Settings, WrongEnvironment
-from trainer.store import S3Store
+from trainer.store import S3Store, Store
 from trainer.train import train
 
 ENVIRONMENT = """
@@ -42,12 +45,15 @@ environment:
   TIDEGATE_TRAINER_VERSION    recorded in the manifest (default: local)
   TIDEGATE_MACHINE_ID, _TYPE, _ZONE, _LIFECYCLE
                               recorded in the manifest (default: local, unknown, unknown, unknown)
+  TIDEGATE_MACHINE_STARTED    when the machine began to cost, in seconds since 1970: its minutes before the trainer
+                              count for the limits (default: when the trainer started)
   TIDEGATE_WATCH_MACHINE      1: ask the metadata service every 5 s for a Spot notice
   AWS_EC2_METADATA_SERVICE_ENDPOINT
                               where the metadata service is (default: http://169.254.169.254)
 
 exit codes:
   0 trained   1 a defect   2 wrong environment   3 failed for good   4 interrupted, goes on elsewhere
+  5 stopped: a limit is reached; the checkpoint is saved
 """
 
 
@@ -65,14 +71,15 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     except WrongEnvironment as fault:
         print(f"The environment is incomplete: {fault} See python -m trainer --help.", file=sys.stderr)
         return 2
-    watch = Watch(time.monotonic)
+    already_s = 0.0 if settings.machine_started is None else max(0.0, time.time() - settings.machine_started)
+    watch = Watch(time.monotonic, already_s)
     watch_sigterm(watch)
     if settings.watch_machine:
         watch_metadata(watch, MetadataService(settings.metadata_endpoint))
     return attempt(settings, S3Store(settings.bucket), watch)
 
 
-def attempt(settings: Settings, store: S3Store, watch: Watch) -> int:
+def attempt(settings: Settings, store: Store, watch: Watch) -> int:
     """One attempt; gives the exit code."""
     with tempfile.TemporaryDirectory(prefix="tidegate-") as folder:
         journal = Journal(store, settings.run_id, settings.attempt, Path(folder), time.monotonic, _now)
@@ -82,8 +89,11 @@ def attempt(settings: Settings, store: S3Store, watch: Watch) -> int:
             journal.outcome("failed", str(failed))
             return 3
         except Interrupted as interrupted:
-            journal.outcome("interrupted", str(interrupted))
+            journal.outcome("interrupted", str(interrupted), interrupted.cause)
             return 4
+        except Stopped as stopped:
+            journal.outcome("stopped", str(stopped), stopped.cause)
+            return 5
         except Exception as defect:  # noqa: BLE001  the last door: the trace goes to train.log, not to a person
             journal.trace()
             journal.say(

@@ -17,6 +17,11 @@ _SPLITS = {
     "sides when the dataset grows, so a comparison with an earlier model is not on rows that both never saw.",
 }
 
+_LIMITS_OF_WORDS = (
+    "- It sees which words and short runs of words a text has, not their order beyond that, and no irony.",
+    "- A text without a known word gets the shares of the training rows, or near them: its confidence says so.",
+)
+
 
 def top_words(
     weights: dict[str, torch.Tensor], features: list[str], seen: torch.Tensor, count: int = 10
@@ -33,7 +38,7 @@ def write(
     dataset: Dataset,
     manifest: dict[str, Any],
     validation: dict[str, Any],
-    words: list[list[str]],
+    words: list[list[str]] | None,
     mistakes: list[dict[str, Any]],
     plots: list[str],
 ) -> str:
@@ -56,6 +61,7 @@ def write(
             for each in spec.objects[:50]
         ],
         *([f"- and {len(spec.objects) - 50:,} more files"] if len(spec.objects) > 50 else []),
+        *(["", manifest["data_shift"]["sentence"]] if manifest["data_shift"] else []),
         "",
         "## How good it is",
         "",
@@ -86,26 +92,27 @@ def write(
     lines += [
         "## Classes",
         "",
-        "| class | share of train | recall on test | words that push towards it |",
-        "|---|---|---|---|",
+        "| class | share of train | recall on test |" + (" words that push towards it |" if words else ""),
+        "|---|---|---|" + ("---|" if words else ""),
     ]
     for number, label in enumerate(dataset.labels[:100]):
         recall = metrics["per_class_recall"][label]
         shown = "no test row" if recall is None else f"{recall:.3f}"
-        lines.append(f"| {_cell(label)} | {shares[number]:.1%} | {shown} | {', '.join(map(_cell, words[number]))} |")
+        pushing = f" {', '.join(map(_cell, words[number]))} |" if words else ""
+        lines.append(f"| {_cell(label)} | {shares[number]:.1%} | {shown} |{pushing}")
     if mistakes:
         lines += ["", "Commonest mistakes:", ""]
         lines += [
             f"- {_cell(each['true'])} taken for {_cell(each['answered'])}: {each['rows']:,}" for each in mistakes[:5]
         ]
+    resumed = "from the beginning" if manifest["resumed"] is None else f"from step {manifest['resumed']} on"
     lines += [
         "",
         "## Limits",
         "",
-        "- It sees which words and short runs of words a text has, not their order beyond that, and no irony.",
-        "- A text without a known word gets the shares of the training rows, or near them: its confidence says so.",
+        *(_LIMITS_OF_WORDS if words else []),
         "- Its probabilities are honest on texts like those it was trained on; on others they are not.",
-        f"- Texts are read to {manifest['knobs']['max_tokens']:,} words.",
+        *(f"- Texts are read to {read:,} tokens." for read in [manifest["knobs"].get("max_tokens")] if read),
         "",
         "## How it was made",
         "",
@@ -113,7 +120,7 @@ def write(
         f"- seed: {spec.seed}",
         f"- trainer: {manifest['trainer_version']}",
         f"- machine: {', '.join(manifest['machine'].values())}",
-        f"- attempt {manifest['attempt']}, {manifest['seconds']:.1f} s to this card",
+        f"- attempt {manifest['attempt']}, {resumed}, {manifest['seconds']:.1f} s to this card",
         f"- snapshot: {spec.snapshot_digest}",
         "",
         "## Plots",

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from trainer.store import S3Store
+from trainer.store import Store
 
 KEPT = 2
 
 
 class Checkpoints:
-    def __init__(self, store: S3Store, run_id: str, identity: str) -> None:
+    def __init__(self, store: Store, run_id: str, identity: str) -> None:
         """`identity` says what the fit depends on; a checkpoint of another identity is ignored."""
         self._store, self._prefix, self._identity = store, f"checkpoints/{run_id}/", identity
 

@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainer import split
-from trainer.errors import Failed, Interrupted
+from trainer.errors import Failed
 from trainer.journal import Journal
 from trainer.machine import Watch
 from trainer.rows import Rejected, read_rows
 from trainer.spec import Spec
-from trainer.store import S3Store
+from trainer.store import Store
 
 OTHER_LABEL = "same text, other label"
 RARE_CLASS = "only row of its class"
@@ -131,7 +131,7 @@ class _Refusals:
         self._file.close()
 
 
-def gather(store: S3Store, spec: Spec, folder: Path, journal: Journal, watch: Watch) -> Dataset:
+def gather(store: Store, spec: Spec, folder: Path, journal: Journal, watch: Watch) -> Dataset:
     """Read, check and split the snapshot. Raises Failed with the reason when it cannot be trained on."""
     dataset = Dataset(folder)
     refuse = _Refusals(dataset.rejected_path, dataset.reasons)
@@ -146,7 +146,7 @@ def gather(store: S3Store, spec: Spec, folder: Path, journal: Journal, watch: Wa
     return dataset
 
 
-def _gather(store: S3Store, spec: Spec, dataset: Dataset, refuse: _Refusals, journal: Journal, watch: Watch) -> None:
+def _gather(store: Store, spec: Spec, dataset: Dataset, refuse: _Refusals, journal: Journal, watch: Watch) -> None:
     staged = dataset.folder / "staged.parquet"
     known: dict[bytes, int] = {}
     label_ids: dict[str, int] = {}
@@ -200,10 +200,8 @@ def _stage(writer: pq.ParquetWriter, batch: list[tuple[str, str, str, int]]) -> 
 
 
 def stop_if_told(watch: Watch, remark: str) -> None:
-    """Raises Interrupted when the machine is going away, Failed when the time is used up."""
-    if watch.notice:
-        raise Interrupted(f"{watch.notice}; {remark}.")
-    watch.check_time()
+    """Raises Interrupted when the machine is going away, Stopped when a limit is reached."""
+    watch.end_if_told(remark)
 
 
 def _check_share(dataset: Dataset, limit: float) -> None:

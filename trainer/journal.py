@@ -12,9 +12,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from trainer.store import S3Store
+from trainer.store import Store
 
 Phase = Literal["reading", "training", "evaluating", "publishing"]
+Outcome = Literal["trained", "failed", "interrupted", "stopped"]
 Unit = Literal["rows", "steps", "files"]
 PROGRESS_EVERY_S = 2.0
 log = logging.getLogger("trainer")
@@ -23,7 +24,7 @@ log = logging.getLogger("trainer")
 class Journal:
     def __init__(
         self,
-        store: S3Store,
+        store: Store,
         run_id: str,
         attempt: int,
         folder: Path,
@@ -48,10 +49,11 @@ class Journal:
         self._total: int | None = None
         self._phase_began = self._told_at = clock()
         self.accepted = self.rejected = 0
+        self.saved_step: int | None = None  # of the newest complete checkpoint
 
     def phase(self, name: Phase, unit: Unit, total: int | None = None) -> None:
         self._phase, self._unit, self._total, self._phase_began = name, unit, total, self._clock()
-        self._put_progress(0, None)
+        self._put_progress(0, None, None)
 
     def step(self, done: int, share_done: float | None = None, remark: str = "") -> None:
         """Tell how far it is, at most every two seconds. `share_done` (0 to 1) gives the time that is left."""
@@ -60,11 +62,12 @@ class Journal:
         spent = max(self._clock() - self._phase_began, 1e-9)
         eta = spent * (1 - share_done) / share_done if share_done else None
         total = f" of {self._total:,}" if self._total else ""
-        line = f"{self._phase}: {done:,}{total} {self._unit}, {done / spent:,.1f}/s"
+        rate = done / spent
+        line = f"{self._phase}: {done:,}{total} {self._unit}, {rate:,.1f}/s"
         log.info(
             "%s%s%s", line, f", about {eta:.0f} s left" if eta is not None else "", f", {remark}" if remark else ""
         )
-        self._put_progress(done, eta)
+        self._put_progress(done, rate, eta)
 
     def say(self, line: str) -> None:
         log.info("%s", line)
@@ -74,12 +77,11 @@ class Journal:
         record = log.makeRecord(log.name, logging.ERROR, __file__, 0, "unexpected", (), sys.exc_info())
         self._handlers[0].handle(record)
 
-    def outcome(self, outcome: Literal["trained", "failed", "interrupted"], reason: str) -> None:
+    def outcome(self, outcome: Outcome, reason: str, cause: str | None = None) -> None:
         log.info("%s: %s", outcome, reason)
         self.flush()
-        self._store.put_json(
-            self.prefix + "outcome.json", {**self._same, "outcome": outcome, "reason": reason, "at": self._at()}
-        )
+        told = {"outcome": outcome, "cause": cause, "reason": reason, "step": self.saved_step, "at": self._at()}
+        self._store.put_json(self.prefix + "outcome.json", {**self._same, **told})
 
     def flush(self) -> None:
         self._store.upload(self.prefix + "train.log", self._path)
@@ -89,7 +91,7 @@ class Journal:
             log.removeHandler(handler)
             handler.close()
 
-    def _put_progress(self, done: int, eta: float | None) -> None:
+    def _put_progress(self, done: int, rate: float | None, eta: float | None) -> None:
         self._told_at = self._clock()
         self._store.put_json(
             self.prefix + "progress.json",
@@ -99,6 +101,7 @@ class Journal:
                 "done": done,
                 "total": self._total,
                 "unit": self._unit,
+                "rate": None if rate is None else round(rate, 3),
                 "eta_seconds": None if eta is None else round(eta, 1),
                 "rows_accepted": self.accepted,
                 "rows_rejected": self.rejected,

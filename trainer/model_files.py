@@ -16,7 +16,7 @@ import onnxruntime
 
 from trainer.errors import Failed
 from trainer.features import Encoder, Featurizer, Ids, padded
-from trainer.store import S3Store
+from trainer.store import Store
 
 NEEDED = ("model.onnx", "vocabulary.txt", "features.json", "labels.json")
 # Bounds what the contributions of one batch take in memory (32 MB).
@@ -59,7 +59,7 @@ class Model:
         return scores
 
 
-def fetch(store: S3Store, run_id: str, folder: Path) -> Model:
+def fetch(store: Store, run_id: str, folder: Path) -> Model:
     """A published model, verified against its manifest. Raises Failed when it is not there or not what it was."""
     folder.mkdir()
     try:

@@ -13,18 +13,28 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch.utils.tensorboard import SummaryWriter
 
-from trainer.recipe_linear import Fit
+from trainer.recipe import Fit
 
 _BLUE, _ORANGE, _GREY = "#2463a6", "#d9730d", "#8a8a8a"
+_COLOURS = (_BLUE, _ORANGE, "#3d8b5f", "#8e5ea2")
 _LONGEST_NAME = 18
 
 
 def draw(
-    folder: Path, fit: Fit, confusion: dict[str, Any], bins: list[tuple[float, float, float]], error: float
+    folder: Path,
+    fit: Fit,
+    resumed: list[int],
+    confusion: dict[str, Any],
+    bins: list[tuple[float, float, float]],
+    error: float,
 ) -> list[Path]:
-    """loss.png, confusion.png and calibration.png, in this order."""
+    """loss.png, confusion.png and calibration.png, in this order. `resumed`: the steps that it went on from."""
     folder.mkdir()
-    pictures = {"loss": _loss(fit), "confusion": _confusion(confusion), "calibration": _calibration(bins, error)}
+    pictures = {
+        "loss": _loss(fit, resumed),
+        "confusion": _confusion(confusion),
+        "calibration": _calibration(bins, error),
+    }
     for name, picture in pictures.items():
         FigureCanvasAgg(picture)
         picture.savefig(folder / f"{name}.png", dpi=130)
@@ -34,12 +44,8 @@ def draw(
 def write_events(folder: Path, fit: Fit) -> list[Path]:
     """The same losses for TensorBoard."""
     with SummaryWriter(str(folder)) as writer:
-        for step, (strength, loss) in enumerate(fit.losses):
-            writer.add_scalar("loss/train", loss, step)
-            writer.add_scalar("l2", strength, step)
-        for step, (_, loss, temperature) in enumerate(fit.tried):
-            writer.add_scalar("loss/validation", loss, step)
-            writer.add_scalar("temperature", temperature, step)
+        for curve, step, loss in fit.losses:
+            writer.add_scalar(f"loss/{curve}", loss, step)
     return sorted(folder.iterdir())
 
 
@@ -51,32 +57,34 @@ def _axes(title: str, size: tuple[float, float] = (7.0, 4.2)) -> tuple[Figure, A
     return figure, axes
 
 
-def _loss(fit: Fit) -> Figure:
-    figure, axes = _axes("Loss: training pass by pass, validation at the end of each L2 strength")
-    strengths = [strength for strength, _ in fit.losses]
-    steps = np.arange(1, len(strengths) + 1)
-    axes.plot(steps, [loss for _, loss in fit.losses], color=_BLUE, marker=".", label="training (with penalty)")
-    ends = [
-        max(step for step, each in zip(steps, strengths, strict=True) if each == strength)
-        for strength, _, _ in fit.tried
-    ]
-    axes.plot(ends, [loss for _, loss, _ in fit.tried], color=_ORANGE, marker="o", label="validation")
-    best = min(range(len(ends)), key=lambda each: fit.tried[each][1])
-    axes.plot(ends[best], fit.tried[best][1], "o", markersize=12, markerfacecolor="none", markeredgecolor=_ORANGE)
-    axes.annotate(
-        f"chosen: L2 {fit.tried[best][0]:g}, validation {fit.tried[best][1]:.3f}",
-        (ends[best], fit.tried[best][1]),
-        xytext=(0, 14),
-        textcoords="offset points",
-        ha="right" if ends[best] > len(steps) / 2 else "left",
-        color=_ORANGE,
-    )
-    for end in ends[:-1]:
-        axes.axvline(end + 0.5, color=_GREY, linewidth=0.5, alpha=0.5)
-    highest = max(loss for _, loss, *_ in [*fit.losses, *fit.tried])
-    axes.set(xlabel="pass", ylabel="nats per row", ylim=(0, 1.3 * highest))  # room for the words above the lines
+def _loss(fit: Fit, resumed: list[int]) -> Figure:
+    figure, axes = _axes("Loss by step")
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for curve, step, loss in fit.losses:
+        curves.setdefault(curve, []).append((step, loss))
+    for number, (curve, points) in enumerate(curves.items()):
+        few = len(points) <= 60
+        axes.plot(
+            *zip(*points, strict=True), color=_COLOURS[number % len(_COLOURS)], label=curve, marker="." if few else ""
+        )
+    if validation := curves.get("validation"):
+        step, loss = min(validation, key=lambda point: point[1])
+        axes.plot(step, loss, "o", markersize=12, markerfacecolor="none", markeredgecolor=_ORANGE)
+        axes.annotate(
+            f"best: {loss:.3f}",
+            (step, loss),
+            xytext=(0, 14),
+            textcoords="offset points",
+            ha="right" if step > fit.step / 2 else "left",
+            color=_ORANGE,
+        )
+    for number, step in enumerate(resumed):
+        label = "went on after an interruption" if number == 0 else None
+        axes.axvline(step, color=_GREY, linewidth=1, linestyle=":", label=label)
+    highest = max((loss for _, _, loss in fit.losses), default=1.0)
+    axes.set(xlabel="step", ylabel="nats per row", ylim=(0, 1.3 * highest))  # room for the words above the lines
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(frameon=False, loc="upper right", ncols=2)
+    axes.legend(frameon=False, loc="upper right", ncols=3)
     return figure
 
 

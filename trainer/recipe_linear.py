@@ -12,17 +12,23 @@ the same weights and a resumed fit ends as one never interrupted.
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch.nn.functional import embedding_bag
 
+from trainer import card, export
+from trainer.dataset import Dataset
 from trainer.errors import Failed
-from trainer.features import Encoded
+from trainer.features import STRIP_PATTERN, TOKEN_PATTERN, Encoded, Encoder, Featurizer, count, encoded, vocabulary
+from trainer.recipe import LoopKnobs, Work
+from trainer.split import TRAIN, VALIDATION
 
 # Bounds the model's file (48 MB) and the memory: with many classes the vocabulary becomes smaller.
 WEIGHTS_AT_MOST = 12_000_000
@@ -31,7 +37,7 @@ SCORES_AT_MOST = 4_000_000
 
 
 @dataclass(frozen=True)
-class Knobs:
+class Knobs(LoopKnobs):
     ngrams: int = 2  # a feature is a run of at most so many words
     min_count: int = 1  # a feature must stand in so many training texts
     max_features: int = 300_000  # the commonest ones are kept
@@ -52,8 +58,6 @@ class Knobs:
     history: int = 6  # steps that L-BFGS remembers
     tolerance: float = 1e-4  # a pass that lowers the loss by a smaller share is the last
     max_cells: int = 200_000_000  # features of all training texts together; above it, a fixed share of the rows trains
-    threads: int = 2  # fixed, not the machine's: another number rounds differently
-    save_every_s: float = 60.0  # a checkpoint at least this often, besides the one on notice
 
     @classmethod
     def of(cls, given: dict[str, Any]) -> Knobs:
@@ -68,7 +72,13 @@ class Knobs:
         )
 
 
-_AT_LEAST = {"smoothing": 1e-6, "prior": 0.0, "tolerance": 0.0, "save_every_s": 0.0}
+_AT_LEAST = {
+    "smoothing": 1e-6,
+    "prior": 0.0,
+    "tolerance": 0.0,
+    "save_every_s": 0.0,
+    "hours_between_interruptions": 0.01,
+}
 
 
 def _checked(name: str, value: Any) -> Any:
@@ -128,15 +138,16 @@ class Fit:
         self._optimizer = self._new_optimizer()
         self._at = 0  # the place of the L2 strength at hand
         self._pass = 0  # passes made with it
-        self.passes = 0  # passes made in all
-        self.losses: list[tuple[float, float]] = []  # (L2 strength, training loss), a pass each
+        self.step = 0  # passes made in all
+        self.losses: list[tuple[str, int, float]] = []  # training a pass each, validation a strength each
+        self._loss = math.inf  # of training, after the last pass
         self.tried: list[tuple[float, float, float]] = []  # (L2 strength, validation loss, temperature)
         self._best = self._parameters.detach().clone()
 
     @property
     def share_done(self) -> float:
         """A guess, for people who wait: passes of this strength against those that the earlier ones took."""
-        usual = self.passes / self._at if self._at else 10
+        usual = self.step / self._at if self._at else 10
         return (self._at + min(0.9, self._pass / usual)) / len(self._knobs.l2)
 
     @property
@@ -145,14 +156,22 @@ class Fit:
         losses = [loss for _, loss, _ in self.tried]
         return self._at == len(self._knobs.l2) or (len(losses) >= 3 and min(losses[-2:]) > min(losses))
 
+    @property
+    def best(self) -> float | None:
+        return min((loss for _, loss, _ in self.tried), default=None)
+
+    @property
+    def remark(self) -> str:
+        return f"L2 {self._knobs.l2[min(self._at, len(self._knobs.l2) - 1)]:g}, loss {self._loss:.4f}"
+
     def advance(self) -> None:
         """One pass: a few L-BFGS steps with the strength at hand; at its end, the validation."""
-        before = self.losses[-1][1] if self._pass else math.inf
+        before = self._loss if self._pass else math.inf
         strength = self._knobs.l2[self._at]
         self._optimizer.step(self._loss_and_gradient)  # type: ignore[no-untyped-call]
-        loss = float(self._loss_and_gradient())
-        self.losses.append((strength, loss))
-        self._pass, self.passes = self._pass + 1, self.passes + 1
+        loss = self._loss = float(self._loss_and_gradient())
+        self._pass, self.step = self._pass + 1, self.step + 1
+        self.losses.append(("training", self.step, loss))
         if self._pass < self._knobs.passes and before - loss > self._knobs.tolerance * abs(loss):
             return
         scores, classes = self._validation_scores()
@@ -160,6 +179,7 @@ class Fit:
         if not self.tried or validation_loss < min(loss for _, loss, _ in self.tried):
             self._best = self._parameters.detach().clone()
         self.tried.append((strength, validation_loss, temperature))
+        self.losses.append(("validation", self.step, validation_loss))
         self._at, self._pass = self._at + 1, 0
         self._optimizer = self._new_optimizer()
 
@@ -183,7 +203,8 @@ class Fit:
             "best": self._best,
             "at": self._at,
             "pass": self._pass,
-            "passes": self.passes,
+            "step": self.step,
+            "loss": self._loss,
             "losses": self.losses,
             "tried": self.tried,
         }
@@ -192,7 +213,8 @@ class Fit:
         with torch.no_grad():
             self._parameters.copy_(state["parameters"])
         self._optimizer.load_state_dict(state["optimizer"])
-        self._best, self._at, self._pass, self.passes = state["best"], state["at"], state["pass"], state["passes"]
+        self._best, self._at, self._pass, self.step = state["best"], state["at"], state["pass"], state["step"]
+        self._loss = state["loss"]
         self.losses, self.tried = list(state["losses"]), list(state["tried"])
 
     def _new_optimizer(self) -> torch.optim.LBFGS:
@@ -283,3 +305,80 @@ def _minimum(function: Callable[[float], float], low: float, high: float) -> flo
             right = low + golden * (high - low)
             at_right = function(right)
     return (low + high) / 2
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the fit learns from."""
+
+    featurizer: Featurizer
+    features: list[str]
+    classes: int
+    train: Encoded
+    validation: Encoded
+    seen: torch.Tensor  # in how many training texts each feature stands
+
+
+def prepare(dataset: Dataset, knobs: Knobs, seed: int, work: Work) -> Task:
+    """Count the training texts' n-grams, keep the commonest, and encode the texts with them."""
+    featurizer = Featurizer(STRIP_PATTERN, True, TOKEN_PATTERN, knobs.max_tokens, tuple(range(1, knobs.ngrams + 1)))
+    rows = dataset.rows_by_part()
+    work.journal.phase("training", "rows", 2 * rows["train"] + rows["validation"])
+    watched = _watched(work, 2 * rows["train"] + rows["validation"])
+    counts = count(watched(dataset.texts(TRAIN)), featurizer)
+    features = vocabulary(counts, knobs.min_count, min(knobs.max_features, WEIGHTS_AT_MOST // len(dataset.labels)))
+    if not features:
+        raise Failed(
+            f"No word stands in {knobs.min_count} training texts: there is nothing to learn from. Lower 'min_count'."
+        )
+    cells = sum(counts[feature] for feature in features)
+    del counts
+    keep = np.random.default_rng(seed).random(rows["train"]) < knobs.max_cells / cells
+    if not keep.all():
+        work.journal.say(f"too much for {knobs.max_cells:,} cells: {int(keep.sum()):,} of the training rows are used")
+    encoder = Encoder(featurizer, features)
+    train = encoded(watched(dataset.texts(TRAIN)), dataset.classes(TRAIN), encoder, keep)
+    classes = dataset.classes(VALIDATION)
+    validation = encoded(watched(dataset.texts(VALIDATION)), classes, encoder, np.ones(len(classes), dtype=np.bool_))
+    seen = torch.from_numpy(np.bincount(train.ids, minlength=len(features))).float()
+    work.journal.say(f"features: {len(features):,} n-grams, {len(train.ids):,} in {len(train):,} training texts")
+    return Task(featurizer, features, len(dataset.labels), train, validation, seen)
+
+
+def _watched(work: Work, total: int) -> Callable[[Iterable[str]], Iterator[str]]:
+    done = 0
+
+    def watched(texts: Iterable[str]) -> Iterator[str]:
+        nonlocal done
+        for text in texts:
+            if done % 200 == 0:
+                work.journal.step(done, done / total)
+                work.watch.end_if_told("nothing to save yet, the features are made again")
+            done += 1
+            yield text
+
+    return watched
+
+
+def new_fit(task: Task, knobs: Knobs) -> Fit:
+    return Fit(task.train, task.validation, len(task.features), task.classes, knobs)
+
+
+def write_model(folder: Path, task: Task, fit: Fit, dataset: Dataset) -> None:
+    export.write_model(folder, fit.weights(), task.features, dataset.labels, task.featurizer)
+
+
+def fingerprint(task: Task) -> str:
+    return hashlib.sha256("\n".join(task.features).encode()).hexdigest()
+
+
+def words(task: Task, fit: Fit) -> list[list[str]]:
+    return card.top_words(fit.weights(), task.features, task.seen)
+
+
+def profile_features(task: Task) -> tuple[dict[str, float], int, list[dict[str, Any]]]:
+    commonest = [number for number, feature in enumerate(task.features) if " " not in feature][:50]
+    tokens = [{"token": task.features[each], "share": float(task.seen[each]) / len(task.train)} for each in commonest]
+    lengths = np.diff(task.train.offsets)
+    quantiles = {f"{share:g}": float(np.quantile(lengths, share)) for share in (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)}
+    return quantiles, len(task.features), tokens

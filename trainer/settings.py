@@ -19,6 +19,7 @@ class Settings:
     machine: dict[str, str]
     watch_machine: bool
     metadata_endpoint: str
+    machine_started: float | None  # when the machine began to cost, in seconds since 1970; None = with the trainer
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Settings:
@@ -30,6 +31,9 @@ class Settings:
         attempt = environ.get("TIDEGATE_ATTEMPT", "")
         if attempt and not (attempt.isascii() and attempt.isdigit() and int(attempt) >= 1):
             faults.append(f"TIDEGATE_ATTEMPT must be a whole number from 1, not {attempt!r}")
+        started = environ.get("TIDEGATE_MACHINE_STARTED", "")
+        if started and not (started.isascii() and started.isdigit()):
+            faults.append(f"TIDEGATE_MACHINE_STARTED must be whole seconds since 1970 (date +%s), not {started!r}")
         if faults:
             raise WrongEnvironment("; ".join(faults) + ".")
         return cls(
@@ -45,4 +49,5 @@ class Settings:
             },
             watch_machine=environ.get("TIDEGATE_WATCH_MACHINE") == "1",
             metadata_endpoint=environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or "http://169.254.169.254",
+            machine_started=float(started) if started else None,
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer.errors import Failed
-from trainer.store import S3Store
+from trainer.store import Store
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,23 @@ class Spec:
     text_column: str | None
     label_column: str | None
     champion: str | None
+    baseline: str | None  # the run whose profile.json the data is compared with
     recipe: str
     knobs: dict[str, Any]
     seed: int
     max_rejected_share: float
+    max_data_shift: float  # 1 = only told, never refused
     max_hours: float
+    max_cost: float | None  # US dollars; None = no cap
+    prices: dict[str, dict[str, dict[str, float | None]]]  # type -> zone -> "spot", "on_demand" -> US dollars an hour
+
+    def price_of(self, machine: dict[str, str]) -> float | None:
+        """What an hour of that machine costs, in US dollars; None when it was not told."""
+        told = self.prices.get(machine["type"], {}).get(machine["zone"], {})
+        return told.get("spot" if machine["lifecycle"] == "spot" else "on_demand")
 
 
-def read_spec(store: S3Store, run_id: str) -> Spec:
+def read_spec(store: Store, run_id: str) -> Spec:
     key = f"runs/{run_id}/spec.json"
     try:
         given = store.get_json(key)
@@ -46,6 +55,8 @@ def read_spec(store: S3Store, run_id: str) -> Spec:
     try:
         if given["contract"] != 1:
             raise Failed(f"{key} is of contract {given['contract']}; this trainer knows contract 1.")
+        limits = given["limits"]
+        # What came later into contract 1 may be missing in a spec that an older control plane wrote.
         spec = Spec(
             run_id=given["run_id"],
             dataset=given["dataset"],
@@ -54,11 +65,15 @@ def read_spec(store: S3Store, run_id: str) -> Spec:
             text_column=given["columns"]["text"],
             label_column=given["columns"]["label"],
             champion=given["champion"],
+            baseline=given.get("baseline"),
             recipe=given["recipe"],
             knobs=dict(given["knobs"]),
             seed=int(given["seed"]),
-            max_rejected_share=float(given["limits"]["max_rejected_share"]),
-            max_hours=float(given["limits"]["max_hours"]),
+            max_rejected_share=float(limits["max_rejected_share"]),
+            max_data_shift=float(limits.get("max_data_shift", 1)),
+            max_hours=float(limits["max_hours"]),
+            max_cost=None if limits.get("max_cost") is None else float(limits["max_cost"]),
+            prices=limits.get("prices") or {},
         )
     except (KeyError, TypeError, ValueError) as fault:
         raise Failed(f"{key} does not follow its contract ({type(fault).__name__}: {fault}).") from fault

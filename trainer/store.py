@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import boto3
 from botocore.config import Config
@@ -24,6 +24,40 @@ if TYPE_CHECKING:
 PART_BYTES = 8 * 1024 * 1024
 READ_TRIES = 5
 _GONE = {"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"}
+
+
+class Store(Protocol):
+    """Where a run's things are kept, by key. Only `S3Store` knows AWS."""
+
+    def exists(self, key: str) -> bool: ...
+
+    def get(self, key: str) -> bytes:
+        """The object's bytes. Raises KeyError when there is none."""
+
+    def get_json(self, key: str) -> Any:
+        """The object as JSON. Raises KeyError when there is none, ValueError when it is no JSON."""
+
+    def download(self, key: str, path: Path) -> None:
+        """The object as a file. Raises KeyError when there is none."""
+
+    def put(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> None:
+        """All of it or nothing: a reader never sees half an object."""
+
+    def put_json(self, key: str, value: object) -> None: ...
+
+    def upload(self, key: str, path: Path) -> None: ...
+
+    def keys(self, prefix: str) -> list[str]:
+        """In order."""
+
+    def delete(self, keys: list[str]) -> None:
+        """One after the other, in the order given; what is not there is no fault."""
+
+    def open_exact(self, key: str, version_id: str | None, etag: str, size: int) -> io.BufferedReader:
+        """The object as it was when the snapshot was taken; its `raw.tell()` says how many of its bytes were read.
+
+        Raises Failed when it is not that any more.
+        """
 
 
 class S3Store:
@@ -82,7 +116,6 @@ class S3Store:
             self._s3.delete_object(Bucket=self.bucket, Key=key)
 
     def open_exact(self, key: str, version_id: str | None, etag: str, size: int) -> io.BufferedReader:
-        """The object as it was when the snapshot was taken. Raises Failed when it is not that any more."""
         return io.BufferedReader(_ExactObject(self._s3, self.bucket, key, version_id, etag, size), PART_BYTES)
 
 

@@ -16,7 +16,7 @@ import jsonschema
 from trainer.__main__ import attempt
 from trainer.machine import Watch
 from trainer.settings import Settings
-from trainer.store import S3Store
+from trainer.store import S3Store, Store
 
 BUCKET = "tidegate-test"
 CONTRACTS = Path(__file__).parents[2] / "events" / "contracts"
@@ -24,6 +24,14 @@ CONTRACTS = Path(__file__).parents[2] / "events" / "contracts"
 GOOD = ("wonderful", "moving", "brilliant", "warm", "clever", "charming", "a joy", "superb")
 BAD = ("dull", "awful", "clumsy", "boring", "a mess", "tedious", "stupid", "lifeless")
 PLAIN = ("film", "plot", "actor", "scene", "music", "story", "ending", "camera", "script", "hour")
+
+LIMITS: dict[str, Any] = {
+    "max_rejected_share": 0.05,
+    "max_data_shift": 1,
+    "max_hours": 1,
+    "max_cost": None,
+    "prices": {},
+}
 
 
 def reviews(rows: int, seed: int = 1) -> list[tuple[str, str]]:
@@ -73,15 +81,16 @@ class Bench:
             "snapshot": {"digest": f"sha256:{digest}", "objects": list(objects)},
             "columns": {"text": None, "label": None},
             "champion": None,
+            "baseline": None,
             "recipe": "linear",
             "knobs": {"threads": 1, "steps_per_pass": 2},
             "seed": 17,
-            "limits": {"max_rejected_share": 0.05, "max_hours": 1},
+            "limits": LIMITS,
         } | changes
         check("run_spec", spec)
         self.store.put_json(f"runs/{run_id}/spec.json", spec)
 
-    def run(self, run_id: str, number: int = 1, watch: Watch | None = None, store: S3Store | None = None) -> int:
+    def run(self, run_id: str, number: int = 1, watch: Watch | None = None, store: Store | None = None) -> int:
         settings = Settings.of(
             {"TIDEGATE_BUCKET": BUCKET, "TIDEGATE_RUN": run_id, "TIDEGATE_ATTEMPT": str(number)},
         )

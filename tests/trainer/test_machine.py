@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from trainer.errors import Failed
-from trainer.machine import MetadataService, Watch, watch_metadata, watch_sigterm
+from trainer.errors import Interrupted, Stopped
+from trainer.machine import MetadataService, Notice, Watch, watch_metadata, watch_sigterm
 
 
 class Metadata:
@@ -85,13 +85,16 @@ def test_there_is_no_notice_while_nothing_is_announced(metadata: Metadata) -> No
 def test_a_spot_notice_is_told_with_its_action_and_its_time(metadata: Metadata) -> None:
     action = {"action": "terminate", "time": "2026-01-01T00:02:00Z"}
     metadata.pages["/latest/meta-data/spot/instance-action"] = json.dumps(action)
-    assert MetadataService(metadata.endpoint).notice() == "Spot notice: terminate at 2026-01-01T00:02:00Z"
+    assert MetadataService(metadata.endpoint).notice() == Notice(
+        "spot", "Spot notice: terminate at 2026-01-01T00:02:00Z"
+    )
 
 
 def test_a_rebalance_recommendation_is_a_notice_too(metadata: Metadata) -> None:
     page = json.dumps({"noticeTime": "2026-01-01T00:00:00Z"})
     metadata.pages["/latest/meta-data/events/recommendations/rebalance"] = page
-    assert MetadataService(metadata.endpoint).notice() == "Rebalance recommendation of 2026-01-01T00:00:00Z"
+    told = Notice("rebalance", "Rebalance recommendation of 2026-01-01T00:00:00Z")
+    assert MetadataService(metadata.endpoint).notice() == told
 
 
 def test_the_watch_hears_of_a_notice_that_comes_later(metadata: Metadata) -> None:
@@ -101,7 +104,7 @@ def test_the_watch_hears_of_a_notice_that_comes_later(metadata: Metadata) -> Non
     assert watch.notice is None
     metadata.pages["/latest/meta-data/spot/instance-action"] = '{"action": "stop", "time": "soon"}'
     wait_for(lambda: watch.notice is not None)
-    assert watch.notice == "Spot notice: stop at soon"
+    assert watch.notice == Notice("spot", "Spot notice: stop at soon")
     stop.set()
 
 
@@ -112,7 +115,7 @@ def test_a_service_that_is_broken_or_away_does_not_end_the_watching(metadata: Me
     wait_for(lambda: len(metadata.asked) > 3)
     assert watch.notice is None
     metadata.pages["/latest/meta-data/spot/instance-action"] = '{"action": "terminate", "time": "now"}'
-    wait_for(lambda: watch.notice == "Spot notice: terminate at now")
+    wait_for(lambda: watch.notice == Notice("spot", "Spot notice: terminate at now"))
     stop.set()
     with pytest.raises(OSError, match="refused"):
         MetadataService("http://127.0.0.1:1").notice()
@@ -127,16 +130,40 @@ def test_sigterm_is_a_notice_and_the_first_notice_is_the_one_told() -> None:
         wait_for(lambda: watch.notice is not None)
     finally:
         signal.signal(signal.SIGTERM, before)
-    watch.give_notice("something else")
-    assert watch.notice == "SIGTERM: the machine is shutting down"
+    watch.give_notice("spot", "something else")
+    assert watch.notice == Notice("sigterm", "SIGTERM: the machine is shutting down")
 
 
-def test_the_time_limit_is_a_failure_once_it_is_passed() -> None:
+def stopped_at(seconds: float, already_s: float = 0.0, **limits: float | None) -> Interrupted | Stopped | None:
     now = [0.0]
-    watch = Watch(lambda: now[0])
-    watch.limit(0.5)
-    now[0] = 1_799
-    watch.check_time()
-    now[0] = 1_801
-    with pytest.raises(Failed, match=r"longer than the limit of 0.5 hours"):
-        watch.check_time()
+    watch = Watch(lambda: now[0], already_s)
+    watch.limit(**({"max_hours": 1.0} | limits))  # type: ignore[arg-type]
+    now[0] = seconds
+    return watch.end()
+
+
+def test_the_time_limit_stops_half_a_minute_early_so_that_the_last_checkpoint_is_inside_it() -> None:
+    assert stopped_at(3_569) is None
+    end = stopped_at(3_571)
+    assert isinstance(end, Stopped) and end.cause == "hours"
+    assert str(end) == "The 1 hours that this attempt may take are used up: raise MaxRunHours, then drop again"
+    assert stopped_at(3_000, already_s=600) is not None
+
+
+def test_the_cost_limit_counts_seconds_at_the_price_and_a_minute_at_least() -> None:
+    assert stopped_at(1_700, max_cost=0.05, dollars_an_hour=0.1) is None
+    end = stopped_at(1_790, max_cost=0.05, dollars_an_hour=0.1)
+    assert isinstance(end, Stopped) and end.cause == "cost"
+    assert "The $0.05 that this attempt may cost are used up at $0.1 an hour: raise MaxRunCost" in str(end)
+    assert stopped_at(0, max_cost=0.001, dollars_an_hour=0.1) is not None  # a minute costs more
+    assert stopped_at(1_790, max_cost=0.05, dollars_an_hour=None) is None
+    assert stopped_at(1_790, max_cost=None, dollars_an_hour=0.1) is None
+
+
+def test_a_notice_goes_before_a_limit() -> None:
+    watch = Watch(lambda: 0.0)
+    watch.limit(1e-9)
+    watch.give_notice("spot", "Spot notice: terminate at noon")
+    with pytest.raises(Interrupted, match=r"^Spot notice: terminate at noon; saved step 3\.$") as told:
+        watch.end_if_told("saved step 3")
+    assert told.value.cause == "spot"

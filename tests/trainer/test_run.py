@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from tests.trainer.bench import BUCKET, CONTRACTS, Bench, as_csv, check, reviews, ticking
-from trainer.machine import Watch
+from tests.trainer.bench import BUCKET, CONTRACTS, LIMITS, Bench, as_csv, check, reviews, ticking
+from trainer.machine import Notice, Watch
 from trainer.model_files import Model
 from trainer.store import S3Store
 
@@ -41,7 +41,8 @@ def test_a_snapshot_becomes_a_model_that_follows_every_contract(trained: Bench) 
     assert trained.outcome("first")["outcome"] == "trained"
     schemas = json.loads((CONTRACTS / "model_files.json").read_text(encoding="utf-8"))["$defs"]
     for name in ("features", "labels", "golden"):
-        jsonschema.validate(trained.json(f"models/first/{name}.json"), schemas[name])
+        whole = {"$defs": schemas, "$ref": f"#/$defs/{name}"}
+        jsonschema.validate(trained.json(f"models/first/{name}.json"), whole, cls=jsonschema.Draft202012Validator)
 
 
 def test_logs_plots_rows_and_profile_are_left_for_people(trained: Bench) -> None:
@@ -105,9 +106,9 @@ class NoticeAfter(Watch):
         self.looks = looks
 
     @property
-    def notice(self) -> str | None:
+    def notice(self) -> Notice | None:
         self.looks -= 1
-        return "Spot notice: terminate at 2026-01-01T00:02:00Z" if self.looks < 0 else None
+        return Notice("spot", "Spot notice: terminate at 2026-01-01T00:02:00Z") if self.looks < 0 else None
 
 
 @pytest.mark.resume
@@ -116,19 +117,21 @@ def test_a_resumed_run_ends_in_the_same_weights_as_one_never_interrupted(trained
     trained.ask("broken", *trained.json("runs/first/spec.json")["snapshot"]["objects"])
     assert trained.run("broken", 1, NoticeAfter(looks)) == 4
     told = trained.outcome("broken", 1)
-    assert told["outcome"] == "interrupted"
+    assert (told["outcome"], told["cause"]) == ("interrupted", "spot")
+    assert told["reason"].endswith(f"; saved step {told['step']}.")
     assert told["reason"].startswith("Spot notice: terminate at 2026-01-01T00:02:00Z; saved step ")
     assert not trained.store.exists("models/broken/manifest.json")
     assert trained.run("broken", 2) == 0
     assert "resumed from the checkpoint of step" in trained.store.get("logs/broken/2/train.log").decode()
     assert sha256_of_weights(trained, "broken") == sha256_of_weights(trained, "first")
-    assert trained.manifest("broken")["attempt"] == 2
+    manifest = trained.manifest("broken")
+    assert (manifest["attempt"], manifest["resumed"]) == (2, told["step"])
 
 
 def test_a_notice_while_reading_ends_the_attempt_without_a_checkpoint(bench: Bench) -> None:
     bench.ask("early", bench.drop("raw/a.csv", as_csv(reviews(60))))
     watch = Watch(ticking())
-    watch.give_notice("Rebalance recommendation of 2026-01-01T00:00:00Z")
+    watch.give_notice("rebalance", "Rebalance recommendation of 2026-01-01T00:00:00Z")
     assert bench.run("early", 1, watch) == 4
     assert bench.outcome("early")["reason"].startswith(
         "Rebalance recommendation of 2026-01-01T00:00:00Z; nothing to save"
@@ -194,18 +197,41 @@ def test_a_damaged_champion_fails_the_run_with_a_sentence(trained: Bench) -> Non
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"knobs": {"epochs": 3}}, "Unknown knob 'epochs'; recipe 'linear' knows history, l2, max_cells"),
+        (
+            {"knobs": {"epochs": 3}},
+            "Unknown knob 'epochs'; recipe 'linear' knows history, hours_between",
+        ),
         ({"knobs": {"passes": 0}}, "Knob 'passes' must be a whole number of at least 1, not 0."),
         ({"knobs": {"l2": []}}, "Knob 'l2' must be a list of numbers above 0, not []."),
-        ({"recipe": "transformer"}, "Unknown recipe 'transformer'; this trainer knows linear."),
+        ({"recipe": "forest"}, "Unknown recipe 'forest'; this trainer knows linear, transformer."),
         ({"columns": {"text": "body", "label": None}}, "has no text column: looked for 'body'"),
-        ({"limits": {"max_rejected_share": 0.05, "max_hours": 1e-9}}, "took longer than the limit"),
     ],
 )
 def test_a_spec_that_cannot_be_obeyed_fails_for_good(bench: Bench, changes: dict[str, Any], sentence: str) -> None:
     bench.ask("odd", bench.drop("raw/a.csv", as_csv(reviews(60))), **changes)
     assert bench.run("odd") == 3
     assert sentence in bench.outcome("odd")["reason"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "cause", "sentence"),
+    [
+        ({"max_hours": 1e-9}, "hours", "The 1e-09 hours that this attempt may take are used up: raise MaxRunHours"),
+        (
+            {"max_cost": 0.001, "prices": {"unknown": {"unknown": {"spot": 1.0, "on_demand": 1e6}}}},
+            "cost",
+            "The $0.001 that this attempt may cost are used up at $1e+06 an hour: raise MaxRunCost, then drop again",
+        ),
+    ],
+)
+def test_a_limit_that_is_reached_stops_the_run_and_says_what_to_raise(
+    bench: Bench, limits: dict[str, Any], cause: str, sentence: str
+) -> None:
+    bench.ask("dear", bench.drop("raw/a.csv", as_csv(reviews(60))), limits=LIMITS | limits)
+    assert bench.run("dear") == 5
+    told = bench.outcome("dear")
+    assert (told["outcome"], told["cause"], told["step"]) == ("stopped", cause, None)
+    assert sentence in told["reason"]
 
 
 def test_a_run_without_a_spec_fails_for_good(bench: Bench) -> None:
