@@ -125,6 +125,9 @@ def status(cloud: Cloud, given: argparse.Namespace) -> int:
 
 def push(cloud: Cloud, given: argparse.Namespace) -> int:
     must_run(cloud)
+    if given.folder:
+        cloud.say(f"pushed. TrainerImage={cloud.push_folder(given.folder, given.repository, given.tag)}")
+        return 0
     repository = cloud.outputs().get("RepositoryName", "")
     pages = cloud.client("ecr").get_paginator("describe_images").paginate(repositoryName=repository)
     before = {tag for page in pages for image in page["imageDetails"] for tag in image.get("imageTags", [])}
@@ -201,6 +204,9 @@ def parser() -> argparse.ArgumentParser:
     one = add("push", push, "Build the inference image and push it to the stack's repository.")
     one.add_argument("tag", help="for example v1")
     one.add_argument("--image-version", metavar="V", help="what /version will say (default: the tag)")
+    one.add_argument("--folder", type=Path, help="another image instead, by this folder's Dockerfile (a TrainerImage)")
+    of_its_own = "the repository of that image; made if it is not there (default: trainer)"
+    one.add_argument("--repository", metavar="NAME", default="trainer", help=of_its_own)
     add("inbox", inbox, "Show what SNS would have mailed.").add_argument(
         "--follow", action="store_true", help="go on showing what comes"
     )

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from local import capacity, docker_push, images
+from local import capacity, docker_push, dockerfile, images
 from local import deploy as deploying
 from local.aws import Aws
 from local.engine.docker import DOCKER, Docker, EngineFault
@@ -280,6 +280,22 @@ class Cloud:
                 return images.push(folder, repository, tag, image_version=version)
         host = str(known["engine_host"])
         return docker_push.push(self.aws, host, folder, f"localhost:{self.port}", repository, tag, version)
+
+    def push_folder(self, folder: Path, repository: str, tag: str) -> str:
+        """Build a folder's Dockerfile and push it to a repository of its own; the URI by digest, as TrainerImage."""
+        ecr = self.client("ecr")
+        try:
+            uri = ecr.describe_repositories(repositoryNames=[repository])["repositories"][0]["repositoryUri"]
+        except ecr.exceptions.RepositoryNotFoundException:
+            uri = ecr.create_repository(repositoryName=repository)["repository"]["repositoryUri"]
+        known = self.facts()
+        if known.get("engine") == DOCKER:
+            host, registry = str(known["engine_host"]), f"localhost:{self.port}"
+            digest = docker_push.push(self.aws, host, folder, registry, repository, tag, tag)
+        else:
+            with self.aws.ambient():
+                digest = images.publish(dockerfile.build(folder), repository, tag)
+        return f"{uri}@{digest}"
 
     def environment(self) -> dict[str, str]:
         """For `eval "$(make -s env)"`: the cloud's address and keys, and every output of the stack by its name."""

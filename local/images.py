@@ -11,6 +11,7 @@ import gzip
 import io
 import json
 import tarfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,12 @@ LEFT_OUT = ("__pycache__",)
 
 class PushRefused(Exception):
     """The image cannot be built or was not taken; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class File:
+    body: bytes
+    runs: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,11 +55,15 @@ def push(
     endpoint: str | None = None,
     region: str | None = None,
 ) -> str:
-    """Build the image from `folder` and push it to the local ECR; return its digest.
+    """Build the inference image from `folder` and push it to the local ECR; return its digest."""
+    return publish(build(folder, image_version=image_version), repository, tag, endpoint=endpoint, region=region)
+
+
+def publish(image: Built, repository: str, tag: str, *, endpoint: str | None = None, region: str | None = None) -> str:
+    """Push to the local ECR; return the digest.
 
     `repository` is a name, or a URI as ECR gives it. Endpoint, region and keys are the SDK's usual ones unless given.
     """
-    image = build(folder, image_version=image_version)
     name = repository.partition("/")[2] if "." in repository.partition("/")[0] else repository
     try:
         registry = connect(endpoint, region)
@@ -68,67 +79,75 @@ def push(
 
 
 def build(folder: Path, *, image_version: str) -> Built:
-    """The image's three parts, without pushing them."""
-    plain = layer_of(folder, image_version)
+    """The inference image's three parts, without pushing them."""
+    program, package = folder / "serve", folder / "inference"
+    for part in (program, package):
+        if not part.exists():
+            raise PushRefused(f"{part} is missing. {folder} must hold `serve` and the package `inference`.")
+    files = {
+        f"{APP}/serve": File(program.read_bytes(), runs=True),
+        f"{APP}/VERSION": File(f"{image_version}\n".encode()),
+    }
+    for path in package.rglob("*"):
+        if path.is_file() and not any(part in LEFT_OUT for part in path.parts):
+            files[f"{APP}/{path.relative_to(folder).as_posix()}"] = File(path.read_bytes())
+    config = {
+        "User": "10001:10001",
+        "Env": ["PATH=/app:/usr/local/bin:/usr/bin:/bin", "PYTHONUNBUFFERED=1"],
+        "WorkingDir": f"/{APP}",
+        "Cmd": ["serve"],
+        "ExposedPorts": {"8080/tcp": {}},
+        "Labels": {
+            "org.opencontainers.image.title": "tidegate-inference",
+            "org.opencontainers.image.version": image_version,
+            "tidegate.dependencies": "of the virtual environment that runs it; built without an engine",
+        },
+    }
+    return assemble(files, config, f"inference image {image_version}")
+
+
+def assemble(files: Mapping[str, File], config: Mapping[str, Any], comment: str) -> Built:
+    """Config, one layer and manifest, of files by their place in the image."""
+    plain = layer_of(files)
     layer = io.BytesIO()
     with gzip.GzipFile(filename="", mode="wb", fileobj=layer, mtime=0) as packed:
         packed.write(plain)
-    config = canonical(
+    whole = canonical(
         {
             "architecture": architecture(),
             "os": "linux",
-            "config": {
-                "User": "10001:10001",
-                "Env": ["PATH=/app:/usr/local/bin:/usr/bin:/bin", "PYTHONUNBUFFERED=1"],
-                "WorkingDir": f"/{APP}",
-                "Cmd": ["serve"],
-                "ExposedPorts": {"8080/tcp": {}},
-                "Labels": {
-                    "org.opencontainers.image.title": "tidegate-inference",
-                    "org.opencontainers.image.version": image_version,
-                    "tidegate.dependencies": "of the virtual environment that runs it; built without an engine",
-                },
-            },
+            "config": config,
             "rootfs": {"type": "layers", "diff_ids": [digest_of(plain)]},
-            "history": [{"created_by": "local.images", "comment": f"inference image {image_version}"}],
+            "history": [{"created_by": "local.images", "comment": comment}],
         }
     )
     manifest = canonical(
         {
             "schemaVersion": 2,
             "mediaType": DOCKER_MANIFEST,
-            "config": {"mediaType": CONFIG_TYPE, "size": len(config), "digest": digest_of(config)},
+            "config": {"mediaType": CONFIG_TYPE, "size": len(whole), "digest": digest_of(whole)},
             "layers": [{"mediaType": LAYER_TYPE, "size": len(layer.getvalue()), "digest": digest_of(layer.getvalue())}],
         }
     )
-    return Built(manifest, config, layer.getvalue())
+    return Built(manifest, whole, layer.getvalue())
 
 
-def layer_of(folder: Path, image_version: str) -> bytes:
-    """A tar of /app: sorted, owned by root, without times, so that only the files decide its digest."""
-    program, package = folder / "serve", folder / "inference"
-    for part in (program, package):
-        if not part.exists():
-            raise PushRefused(f"{part} is missing. {folder} must hold `serve` and the package `inference`.")
-    files = {"serve": program.read_bytes(), "VERSION": f"{image_version}\n".encode()}
-    for path in package.rglob("*"):
-        if path.is_file() and not any(part in LEFT_OUT for part in path.parts):
-            files[path.relative_to(folder).as_posix()] = path.read_bytes()
-    names = {f"{APP}/{name}" for name in files}
-    folders = {str(parent) for name in names for parent in list(Path(name).parents)[:-1]}
+def layer_of(files: Mapping[str, File]) -> bytes:
+    """A tar: sorted, owned by root, without times, so that only the files decide its digest."""
+    folders = {str(parent) for name in files for parent in list(Path(name).parents)[:-1]}
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for name in sorted(names | folders):
+        for name in sorted(set(files) | folders):
             member = tarfile.TarInfo(name)
             if name in folders:
                 member.type, member.mode = tarfile.DIRTYPE, 0o755
                 tar.addfile(member)
             else:
-                body = files[name.removeprefix(f"{APP}/")]
-                member.size, member.mode = len(body), 0o755 if name == f"{APP}/serve" else 0o644
-                tar.addfile(member, io.BytesIO(body))
+                file = files[name]
+                member.size, member.mode = len(file.body), 0o755 if file.runs else 0o644
+                tar.addfile(member, io.BytesIO(file.body))
     return content.getvalue()
 
 
-def canonical(value: dict[str, Any]) -> bytes:
+def canonical(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

@@ -1,12 +1,13 @@
 """One machine: its folder, its metadata service, and the process group that its user data runs in.
 
-Promise: the script sees what it would see on EC2 (IMDS, its role's credentials there, a PATH, a HOME, `shutdown`) and
-nothing of the person who runs the local cloud: no key, no setting, no home directory.
+Promise: the script sees what it would see on EC2 (IMDS, its role's credentials there, a PATH, a HOME, `shutdown`,
+`docker`) and nothing of the person who runs the local cloud: no key, no setting, no home directory.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 import os
 import signal
 import subprocess
@@ -19,7 +20,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from local import machine_docker
 from local.aws import Aws
+from local.engine.docker import DOCKER
 from local.imds import Credentials, Facts, Imds
 from local.processes import MARK, leashed
 
@@ -37,6 +40,7 @@ printf '%s\\n' "$when" > "{folder}/power.new" && mv "{folder}/power.new" "{folde
 echo "Shutdown: $when"
 """
 GRACE_SECONDS = 5.0
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass
@@ -148,6 +152,9 @@ def boot(plan: Plan, folder: Path, address: str, aws: Aws, state: Path) -> Machi
         shim = folder / "bin" / name
         shim.write_text(SHUTDOWN.format(folder=folder))
         shim.chmod(0o755)
+    docker = folder / "bin" / "docker"
+    docker.write_text(machine_docker.shim(ROOT, engine_host(state)))
+    docker.chmod(0o755)
     script = folder / "user-data"
     script.write_text(plan.user_data)
     script.chmod(0o700)
@@ -161,6 +168,15 @@ def boot(plan: Plan, folder: Path, address: str, aws: Aws, state: Path) -> Machi
         stay=True,
     )
     return Machine(folder, imds, process, plan.terminates)
+
+
+def engine_host(state: Path) -> str:
+    """The container engine that this local cloud runs its tasks on; "" where it runs them as processes."""
+    try:
+        known = json.loads((state / "cloud.json").read_text())
+    except FileNotFoundError:
+        return ""
+    return str(known["engine_host"]) if known.get("engine") == DOCKER else ""
 
 
 def interpreter(user_data: str) -> list[str]:
