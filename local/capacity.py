@@ -120,6 +120,8 @@ def where_capacity_is(
         status, headers, body = create_fleet(only(parameters, chosen, capacity=not none))
         if status != 200:
             return status, headers, body
+        place = f"</launchTemplateSpecification>{overrides(chosen)}".encode()
+        body = body.replace(b"</launchTemplateSpecification>", place)
         errors = "".join(error(parameters, pool, code) for pool, code in refused)
         return status, headers, body.replace(b"<errorSet/>", f"<errorSet>{errors}</errorSet>".encode())
 
@@ -170,12 +172,15 @@ def error(parameters: Parameters, pool: Pool, code: str) -> str:
             launchTemplateName=first(parameters, f"{spec}LaunchTemplateName"),
             version=first(parameters, f"{spec}Version"),
         )
-        + "</launchTemplateSpecification><overrides>"
-        + tags(instanceType=pool.type, subnetId=pool.subnet, availabilityZone=pool.zone)
-        + "</overrides></launchTemplateAndOverrides>"
+        + f"</launchTemplateSpecification>{overrides(pool)}</launchTemplateAndOverrides>"
         + tags(lifecycle=pool.lifecycle, errorCode=code, errorMessage=message)
         + "</item>"
     )
+
+
+def overrides(pool: Pool) -> str:
+    told = tags(instanceType=pool.type, subnetId=pool.subnet, availabilityZone=pool.zone)
+    return f"<overrides>{told}</overrides>"
 
 
 def tags(**named: str) -> str:

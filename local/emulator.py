@@ -9,7 +9,7 @@ for every other action. Added:
   they are Spot.
 - DescribeInstances heeds the filter instance-id.
 - DescribeSpotPriceHistory answers from the local cloud's own table of prices (`local/prices.py`), and so does the
-  Price List API, which the emulator has not got (`local/pricing.py`).
+  Price List API (`local/pricing.py`). Service Quotas tells the account's (`local/account.py`).
 - Schedules with a universal target call what they name, as their role (`local/schedules.py`), within a second.
 - CloudFormation accepts alarms on metric math. They can be described and set; the emulator does not compute them.
 - IAM is checked on the resources that AWS checks (`local/permissions.py`), machines by their tags too.
@@ -32,6 +32,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from local import capacity, pricing
+from local.account import TARGET, quota
 from local.aws import Aws
 from local.lambda_python import bare_python, in_bare_python
 from local.permissions import across_lines, as_aws_acts, as_aws_names, with_keys
@@ -206,9 +207,11 @@ def with_public_parameters(reserved: Callable[[str], Any]) -> Callable[[str], An
     return wrapped
 
 
-def price_list(region: Callable[[], str]) -> Callable[..., Awaitable[Answer]]:
+def json_service(answer: Callable[[str, Parameters], Answer]) -> Callable[..., Awaitable[Answer]]:
+    """A service that the emulator has not got, by its target and the JSON that it is asked."""
+
     async def handle(_method: str, _path: str, headers: Mapping[str, str], body: bytes, _params: Parameters) -> Answer:
-        return pricing.answer(headers.get("x-amz-target", ""), json.loads(body or b"{}"), region())
+        return answer(headers.get("x-amz-target", ""), json.loads(body or b"{}"))
 
     return handle
 
@@ -252,9 +255,13 @@ def complete(folder: Path, state: Path, here: Aws) -> None:
     lambda_runtime._detect_runtime_binary = in_bare_python(lambda_runtime._detect_runtime_binary, bare_python(folder))
     app._HEALTH_PATHS = ("/_ministack/health",)
     ssm._reserved_name_error = with_public_parameters(ssm._reserved_name_error)
-    router.SERVICE_PATTERNS["pricing"] = {"target_prefixes": [pricing.TARGET]}
-    iam_actions.SERVICE_TO_IAM_NAMESPACE["pricing"] = "pricing"
-    app.SERVICE_HANDLERS["pricing"] = price_list(lambda: here.region)
+    for name, prefix, answer in (
+        ("pricing", pricing.TARGET, lambda target, asked: pricing.answer(target, asked, here.region)),
+        ("servicequotas", TARGET, lambda target, asked: quota(target, asked, here.region, get_account_id())),
+    ):
+        router.SERVICE_PATTERNS[name] = {"target_prefixes": [prefix]}
+        iam_actions.SERVICE_TO_IAM_NAMESPACE[name] = name
+        app.SERVICE_HANDLERS[name] = json_service(answer)
     eventbridge._invoke_target = with_universal_targets(eventbridge._invoke_target, here)
     scheduler._SCHEDULE_TICK_INTERVAL = SCHEDULES_EVERY_SECONDS
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-SPOT_ROLE, SPOT_ROLE_PATH = "AWSServiceRoleForEC2Spot", "/aws-service-role/spot.amazonaws.com/"
+from local.account import SPOT_ROLE, SPOT_ROLE_PATH
 
 Resource = Callable[..., str]
 Action = Callable[..., str | None]

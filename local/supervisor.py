@@ -26,9 +26,9 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from local.account import use_spot_once
 from local.aws import KEY, SECRET, Aws
 from local.engine.docker import DOCKER, Choice, EngineFault, choose, unusable
-from local.permissions import SPOT_ROLE, SPOT_ROLE_PATH
 from local.processes import MARK, NotInTime, free_port, last_line, leashed, started_at, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -177,13 +177,6 @@ def emulator_settings(port: int, region: str, state: Path) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": SECRET,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-
-
-def use_spot_once(aws: Aws) -> None:
-    """AWS makes this role at an account's first use of Spot; the local account has used it before."""
-    trust = {"Effect": "Allow", "Principal": {"Service": "spot.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-    aws.client("iam").create_role(RoleName=SPOT_ROLE, Path=SPOT_ROLE_PATH, AssumeRolePolicyDocument=document)
 
 
 def answers(url: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from local import capacity
+from local.account import SPOT_ROLE, SPOT_ROLE_PATH, use_spot_once
 from local.aws import Aws
 from local.capacity import BadRefusal, Refusal
 
@@ -62,6 +63,8 @@ def test_the_cheapest_pool_gives_the_machine(aws: Aws, template: str, subnets: d
     made = fleet(aws, template, subnets, "m5.large", "c6a.large", "c6i.large")
     assert launched(aws, made) == ("c6a.large", "us-east-1a", "spot")
     assert made["Errors"] == []
+    of = made["Instances"][0]["LaunchTemplateAndOverrides"]["Overrides"]
+    assert (of["InstanceType"], of["SubnetId"]) == ("c6a.large", subnets["a"])
 
 
 def test_on_demand_goes_by_its_own_price(aws: Aws, template: str, subnets: dict[str, str]) -> None:
@@ -118,3 +121,19 @@ def test_a_refusal_is_an_answer_that_uses_its_token_up(
 def test_what_is_no_refusal_says_how_one_is_written(text: str) -> None:
     with pytest.raises(BadRefusal, match="spot:\\*:\\*:InsufficientInstanceCapacity"):
         Refusal.of(text)
+
+
+def test_the_account_has_quotas_as_aws_tells_them(aws: Aws) -> None:
+    quotas = aws.client("service-quotas")
+    told = quotas.get_service_quota(ServiceCode="ec2", QuotaCode="L-34B43A08")["Quota"]
+    assert told["QuotaName"].startswith("All Standard") and told["Value"] > 0
+    with pytest.raises(quotas.exceptions.NoSuchResourceException):
+        quotas.get_service_quota(ServiceCode="ec2", QuotaCode="L-00000000")
+
+
+def test_an_account_that_used_spot_before_has_its_role(aws: Aws) -> None:
+    iam = aws.client("iam")
+    with pytest.raises(iam.exceptions.NoSuchEntityException):
+        iam.get_role(RoleName=SPOT_ROLE)
+    use_spot_once(aws)
+    assert iam.get_role(RoleName=SPOT_ROLE)["Role"]["Arn"].endswith(f"{SPOT_ROLE_PATH}{SPOT_ROLE}")
