@@ -5,12 +5,14 @@ BIN    := $(VENV)/bin
 LOCAL  := $(BIN)/python -m local
 ENV    ?= dev
 TAG    ?= v1
+MODEL  ?= build/model
+PORT   ?= 8080
 
 export SAM_CLI_TELEMETRY = 0
 export PYTHONPATH = .:functions:inference_image
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down env status push inbox invoke interrupt capacity check fmt test test-fast deploy redrive docs lock clean
+.PHONY: help setup demo up down env status push inbox invoke interrupt capacity serve check fmt test test-fast deploy redrive docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -51,6 +53,9 @@ interrupt: $(VENV)/.ready ## announce a Spot interruption to the machine that tr
 
 capacity: $(VENV)/.ready ## which machines the local cloud refuses: make capacity [REFUSE='spot:*:*:InsufficientInstanceCapacity' | CLEAR=1]
 	@$(LOCAL) capacity $(if $(CLEAR),--clear) $(if $(REFUSE),--refuse $(foreach refusal,$(REFUSE),'$(refusal)'))
+
+serve: $(VENV)/.ready ## a model folder as a page and an API on this machine: make serve MODEL=build/model [PORT=8080]
+	@PORT=$(PORT) $(BIN)/python inference_image/serve --model "$(MODEL)"
 
 check: $(VENV)/.ready ## the one gate: style, types, layers, template, documents
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 A small request is answered on the event loop: for a model call of a tenth of a millisecond a thread costs more than it
 gives. A large one goes to a worker thread, one at a time, so that health checks and small requests go on beside it.
+Explanations wait for each other, not predictions for them.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ Route = TypeVar("Route", bound=Callable[[], Awaitable[Response]])
 
 def create_app(settings: Settings, model: Model | None, metrics: Metrics, life: Life) -> FastAPI:
     """The service around a verified model, or around none yet."""
-    one_at_a_time = asyncio.Lock()
+    predicting, explaining = asyncio.Lock(), asyncio.Lock()
 
-    async def run(work: int, call: Callable[..., T], *given: Any) -> T:
+    async def run(one_at_a_time: asyncio.Lock, work: int, call: Callable[..., T], *given: Any) -> T:
         if work <= SMALL:
             return call(*given)
         async with one_at_a_time:
@@ -77,7 +78,7 @@ def create_app(settings: Settings, model: Model | None, metrics: Metrics, life: 
         used, body = serving(), await read_body(request)
         began = perf_counter()
         texts, several = read_texts(body)
-        answers = await run(work(texts, used), used.answer, texts)
+        answers = await run(predicting, work(texts, used), used.answer, texts)
         return finish({"predictions": answers} if several else answers[0], answers, used, began)
 
     @app.post("/explain", openapi_extra=_takes(ONE))
@@ -85,7 +86,7 @@ def create_app(settings: Settings, model: Model | None, metrics: Metrics, life: 
         used, body = serving(), await read_body(request)
         began = perf_counter()
         [text], _ = read_texts(body, many=False)
-        answer = await run(4 * work([text], used), explain, used, text)
+        answer = await run(explaining, 4 * work([text], used), explain, used, text)
         return finish(answer, [answer], used, began)
 
     @get("/health")
@@ -126,7 +127,7 @@ WHAT_THEN = "Drop a CSV under raw/ in the bucket; the first model that is good e
 
 def work(texts: list[str], model: Model) -> int:
     """A rough size of a request: characters to read, and scores to write."""
-    return sum(map(len, texts)) + 40 * len(texts) * len(model.labels)
+    return model.reader.effort * sum(map(len, texts)) + 40 * len(texts) * len(model.labels)
 
 
 def _takes(schema: dict[str, Any]) -> dict[str, Any]:

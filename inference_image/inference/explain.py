@@ -1,16 +1,18 @@
 """Which words pushed an answer, and how far.
 
-A push is in log-odds: what a word added to the logit of the label, less what it added on average to the others. A
-phrase's push is shared equally between its words, and between the places where it stands; so the pushes of all words
-sum to the push of all features, and nothing is counted twice.
+A push is in log-odds: what a word added to the logit of the label, less what it added on average to the others. Where
+the graph tells each feature's contribution, a phrase's push is shared equally between its words, and between the
+places where it stands; so the pushes of all words sum to the push of all features, and nothing is counted twice.
+Other kinds of models are asked again without each word (`occlude.py`).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from inference.features import Token, n_grams
-from inference.model import Floats, Model
+from inference import occlude
+from inference.features import Features, Token, n_grams
+from inference.model import Answer, Floats, Model
 
 SHOWN = 20
 NAMED = 3
@@ -18,23 +20,41 @@ NAMED = 3
 
 def explain(model: Model, text: str) -> dict[str, Any]:
     """The answer for a text, with the words that pushed it."""
-    ids = model.features.ids(text)
-    row = ids or [model.features.padding]
+    if isinstance(model.reader, Features):
+        return by_contribution(model, model.reader, text)
+    return by_leaving_out(model, text)
+
+
+def by_contribution(model: Model, features: Features, text: str) -> dict[str, Any]:
+    row = features.read(text)
     answer = model.encode(model.predict([row]))[0]
     winner = model.labels.index(answer["label"])
-    pushes = dict(zip(ids, toward(model.contributions(row), winner), strict=False))
+    pushes = dict(zip(features.ids(text), toward(model.contributions(row), winner), strict=False))
+    shown, tokens = features.tokens(text)
+    by_feature, by_token = share(features, tokens, pushes)
+    return told(answer, shown, tokens, by_token, by_feature)
 
-    shown, tokens = model.features.tokens(text)
-    by_feature, by_token = share(model, tokens, pushes)
+
+def by_leaving_out(model: Model, text: str) -> dict[str, Any]:
+    probabilities = model.predict([model.reader.read(text)])
+    shown = model.reader.seen(text)
+    runs = occlude.groups(shown)
+    pushes = occlude.pushes(model, shown, runs, probabilities[0]) if runs else []
+    return told(model.encode(probabilities)[0], shown, runs, pushes, None)
+
+
+def told(
+    answer: Answer, shown: str, tokens: list[Token], by_token: list[float], by_feature: dict[str, float] | None
+) -> dict[str, Any]:
     by_word: dict[str, float] = {}
     for token, push in zip(tokens, by_token, strict=True):
         by_word[token.word] = by_word.get(token.word, 0.0) + push
     return {
         **answer,
         "words": [{"word": word, "push": push} for word, push in strongest(by_word)],
-        "features": [{"feature": feature, "push": push} for feature, push in strongest(by_feature)],
+        "features": [{"feature": name, "push": push} for name, push in strongest(by_feature or by_word)],
         "pieces": pieces(shown, tokens, by_token),
-        "total_push": round(sum(pushes.values()), 4),
+        "total_push": round(sum(by_token), 4),
         "sentence": sentence(answer["label"], strongest(by_word)),
     }
 
@@ -46,18 +66,18 @@ def toward(contributions: Floats, winner: int) -> list[float]:
     return pushes
 
 
-def share(model: Model, tokens: list[Token], pushes: dict[int, float]) -> tuple[dict[str, float], list[float]]:
+def share(features: Features, tokens: list[Token], pushes: dict[int, float]) -> tuple[dict[str, float], list[float]]:
     """Pushes by feature, and shared out to the places of the tokens."""
     words = [token.word for token in tokens]
     places: dict[str, list[tuple[int, int]]] = {}
-    for n in model.features.ngrams:
+    for n in features.ngrams:
         for start, feature in enumerate(n_grams(words, n)):
-            if feature in model.features.vocabulary:
+            if feature in features.vocabulary:
                 places.setdefault(feature, []).append((start, n))
     by_feature: dict[str, float] = {}
     by_token = [0.0] * len(tokens)
     for feature, stands in places.items():
-        push = by_feature[feature] = pushes[model.features.vocabulary[feature]]
+        push = by_feature[feature] = pushes[features.vocabulary[feature]]
         for start, n in stands:
             for place in range(start, start + n):
                 by_token[place] += push / len(stands) / n

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
 
 from inference.problems import ModelFault
 
@@ -26,6 +30,13 @@ class Token:
 
 @dataclass(frozen=True)
 class Features:
+    """The reader of models of kind `ngrams`."""
+
+    inputs: ClassVar[tuple[str, ...]] = ("ids",)
+    outputs: ClassVar[tuple[str, ...]] = ("probabilities", "contributions")
+    effort: ClassVar = 1
+    threads: ClassVar = 1  # the graph is small, and a task has one or two cores that the server needs too
+
     strip: re.Pattern[str]
     lowercase: bool
     token: re.Pattern[str]
@@ -36,6 +47,22 @@ class Features:
     @property
     def padding(self) -> int:
         return len(self.vocabulary)
+
+    def read(self, text: str) -> list[int]:
+        """The text's ids; a text without a known feature is one padding."""
+        return self.ids(text) or [self.padding]
+
+    def feed(self, rows: Sequence[Sequence[Any]]) -> dict[str, npt.NDArray[Any]]:
+        padded = np.full((len(rows), max(map(len, rows))), self.padding, dtype=np.int64)
+        for number, row in enumerate(rows):
+            padded[number, : len(row)] = row
+        return {"ids": padded}
+
+    def cells(self, classes: int) -> int:
+        return classes
+
+    def seen(self, text: str) -> str:
+        return self.tokens(text)[0]
 
     def ids(self, text: str) -> list[int]:
         """The distinct ids of the known features in ascending order; empty when nothing is known."""

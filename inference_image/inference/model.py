@@ -16,14 +16,15 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from inference.features import Features, read_features
+from inference.features import Features
+from inference.kinds import Reader, Row, read_kind
 from inference.problems import ModelFault
 from inference.source import Source
 
 Floats = npt.NDArray[np.float32]
 Answer = dict[str, Any]
 
-# Bounds the largest tensor inside the graph: rows x width x classes. 4 million floats are 16 MB.
+# Bounds the largest tensor inside the graph: for n-grams rows x width x classes. 4 million floats are 16 MB.
 CELLS = 4_000_000
 GOLDEN_TOLERANCE = 1e-4
 
@@ -33,26 +34,26 @@ class Model:
     run_id: str
     snapshot: str
     labels: tuple[str, ...]
-    features: Features
+    reader: Reader
     session: Any  # onnxruntime has no types
     cells: int = CELLS
 
-    def decode(self, texts: list[str]) -> list[list[int]]:
-        """Texts to feature ids; a text without a known feature is one padding."""
-        return [self.features.ids(text) or [self.features.padding] for text in texts]
+    def decode(self, texts: list[str]) -> list[Row]:
+        """Texts as the model reads them."""
+        return [self.reader.read(text) for text in texts]
 
-    def predict(self, rows: list[list[int]]) -> Floats:
-        """Feature ids to probabilities, in the order of the rows."""
+    def predict(self, rows: list[Row]) -> Floats:
+        """Rows to probabilities, in the order of the rows."""
         if len(rows) == 1:
-            return self._run("probabilities", np.array(rows, dtype=np.int64))
+            return self._run("probabilities", rows)
         answers = np.empty((len(rows), len(self.labels)), dtype=np.float32)
-        for places in batches([len(row) for row in rows], len(self.labels), self.cells):
-            answers[places] = self._run("probabilities", self._pad([rows[place] for place in places]))
+        for places in batches([len(row) for row in rows], self.reader.cells(len(self.labels)), self.cells):
+            answers[places] = self._run("probabilities", [rows[place] for place in places])
         return answers
 
-    def contributions(self, row: list[int]) -> Floats:
+    def contributions(self, row: Row) -> Floats:
         """What each feature of one text added to each class's logit: [features, classes]."""
-        answer: Floats = self._run("contributions", np.array([row], dtype=np.int64))[0]
+        answer: Floats = self._run("contributions", [row])[0]
         return answer
 
     def encode(self, probabilities: Floats) -> list[Answer]:
@@ -70,14 +71,8 @@ class Model:
     def answer(self, texts: list[str]) -> list[Answer]:
         return self.encode(self.predict(self.decode(texts)))
 
-    def _pad(self, rows: list[list[int]]) -> npt.NDArray[np.int64]:
-        padded = np.full((len(rows), max(map(len, rows))), self.features.padding, dtype=np.int64)
-        for number, row in enumerate(rows):
-            padded[number, : len(row)] = row
-        return padded
-
-    def _run(self, output: str, ids: npt.NDArray[np.int64]) -> Floats:
-        answer: Floats = self.session.run([output], {"ids": ids})[0]
+    def _run(self, output: str, rows: list[Row]) -> Floats:
+        answer: Floats = self.session.run([output], self.reader.feed(rows))[0]
         if answer.shape[-1] != len(self.labels):
             raise ModelFault("model.onnx gives another number of scores than there are labels")
         if not np.isfinite(answer).all():
@@ -85,11 +80,11 @@ class Model:
         return answer
 
 
-def batches(widths: list[int], classes: int, cells: int) -> Iterator[list[int]]:
-    """Places of rows that go through the graph together: of similar width, and together within the bound."""
+def batches(widths: list[int], each: int, cells: int) -> Iterator[list[int]]:
+    """Places of rows that go through the graph together: of similar width, and within the bound."""
     batch: list[int] = []
     for place in sorted(range(len(widths)), key=widths.__getitem__):
-        if batch and (len(batch) + 1) * widths[place] * classes > cells:
+        if batch and (len(batch) + 1) * widths[place] * each > cells:
             yield batch
             batch = []
         batch.append(place)
@@ -116,13 +111,9 @@ def setup(source: Source, expected_run_id: str | None = None) -> Model:
         raise ModelFault("labels.json must be a list of at least two labels")
     if labels != manifest.get("labels") or len(set(labels)) != len(labels):
         raise ModelFault("labels.json differs from the labels in manifest.json, or names one twice")
-    model = Model(
-        run_id=run_id,
-        snapshot=snapshot,
-        labels=tuple(labels),
-        features=read_features(_json("features.json", verified("features.json")), verified("vocabulary.txt")),
-        session=_session(verified("model.onnx")),
-    )
+    reader = read_kind(_json("features.json", verified("features.json")), verified)
+    session = _session(verified("model.onnx"), reader)
+    model = Model(run_id=run_id, snapshot=snapshot, labels=tuple(labels), reader=reader, session=session)
     _prove(model, _json("golden.json", verified("golden.json")))
     return model
 
@@ -145,20 +136,21 @@ def _json(name: str, content: bytes) -> Any:
         raise ModelFault(f"{name} is not JSON") from fault
 
 
-def _session(graph: bytes) -> Any:
+def _session(graph: bytes, reader: Reader) -> Any:
     options = onnxruntime.SessionOptions()
-    # One thread: the graph is small, and a task has one or two cores that the server needs too.
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = reader.threads
     options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # threads that wait leave the core alone
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as fault:  # noqa: BLE001 - ONNX Runtime raises a dozen unrelated classes for a bad graph
         raise ModelFault(f"model.onnx cannot be loaded: {str(fault).splitlines()[0]}") from fault
-    inputs = [given.name for given in session.get_inputs()]
+    inputs = {given.name for given in session.get_inputs()}
     outputs = {given.name for given in session.get_outputs()}
-    if inputs != ["ids"] or not {"probabilities", "contributions"} <= outputs:
-        raise ModelFault("model.onnx must take 'ids' and give 'probabilities' and 'contributions'")
+    if inputs != set(reader.inputs) or not set(reader.outputs) <= outputs:
+        takes, gives = (" and ".join(map(repr, names)) for names in (reader.inputs, reader.outputs))
+        raise ModelFault(f"model.onnx must take {takes} and give {gives}")
     return session
 
 
@@ -174,14 +166,14 @@ def _prove(model: Model, golden: Any) -> None:
     rows = model.decode(texts)
     try:
         probabilities = model.predict(rows)
-        shape = model.contributions(rows[0]).shape
+        told = model.contributions(rows[0]).shape if isinstance(model.reader, Features) else None
     except ModelFault:
         raise
     except Exception as fault:  # noqa: BLE001 - as above: the graph runs for the first time here
         raise ModelFault(f"model.onnx cannot be run: {str(fault).splitlines()[0]}") from fault
     if promised.shape != probabilities.shape:
         raise ModelFault("golden.json gives another number of scores than there are labels")
-    if shape != (len(rows[0]), len(model.labels)):
+    if told not in (None, (len(rows[0]), len(model.labels))):
         raise ModelFault("model.onnx must give a contribution of each feature to each label")
     for number, answer in enumerate(model.encode(probabilities)):
         if answer["label"] != labels[number]:

@@ -19,6 +19,8 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
@@ -66,18 +68,34 @@ def main(arguments: list[str] | None = None) -> int:
         prog="serve", description="Serve one model. All settings come from the environment."
     )
     parser.add_argument("--check", action="store_true", help="ask a running server for /health; exit 0 when it lives")
+    parser.add_argument(
+        "--model", metavar="FOLDER", type=Path, help="serve this folder on this machine alone, for the person who types"
+    )
     asked = parser.parse_args(arguments)
     try:
         settings = settings_module.read(os.environ)
     except SettingsFault as fault:
         return _refuse(f"The settings cannot be used: {fault}.")
-    return _check(settings) if asked.check else _serve(settings)
+    if asked.check:
+        return _check(settings)
+    return _serve(settings) if asked.model is None else _serve_here(settings, asked.model)
 
 
-def _serve(settings: Settings) -> int:
+def _serve_here(settings: Settings, folder: Path) -> int:
+    """Without a container: on loopback, and in plain words instead of log lines and metrics."""
+    if not (folder / "manifest.json").is_file():
+        there = "it has no manifest.json" if folder.is_dir() else "there is no such folder"
+        return _refuse(f"{folder} is not a model: {there}. Train one: make train CSV=reviews.csv OUT={folder}")
+    logging.basicConfig(level=logging.WARNING)
+    here = replace(settings, model_uri=folder.resolve().as_uri(), bind_address="127.0.0.1", drain_seconds=0.0)
+    return _serve(here, plainly=True)
+
+
+def _serve(settings: Settings, plainly: bool = False) -> int:
     # As process 1 of a container Python would ignore SIGTERM until a handler is set.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    _log_as_json()
+    if not plainly:
+        _log_as_json()
     began = time.monotonic()
     try:
         model = _load(settings.model_uri)
@@ -87,7 +105,7 @@ def _serve(settings: Settings) -> int:
     log.info("serving %s as release %s, ready in %.2f s", name, settings.release, time.monotonic() - began)
 
     metrics = Metrics(
-        write=lambda line: print(line, flush=True),
+        write=(lambda _: None) if plainly else (lambda line: print(line, flush=True)),
         now=time.time,
         rng=random.Random(),
         service=settings.service,
@@ -113,6 +131,8 @@ def _serve(settings: Settings) -> int:
     except OSError as fault:
         why = os.strerror(fault.errno) if fault.errno else fault
         return _refuse(f"Port {settings.port} on {settings.bind_address} cannot be opened: {why}.")
+    if plainly:
+        print(f"{name} answers at http://{settings.bind_address}:{settings.port}/ (Ctrl+C ends it)", flush=True)
     DrainingServer(config, life, settings.drain_seconds, time.monotonic).run(sockets=[listener])
     return 0
 

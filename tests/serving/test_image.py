@@ -12,8 +12,9 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "inference_image"
 PIN = re.compile(r"^([a-z0-9-]+)==(\S+?)(?: \\)?$", re.MULTILINE)
-LOCKED = dict(PIN.findall((FOLDER / "requirements.txt").read_text()))
-WANTED = dict(PIN.findall((FOLDER / "requirements.in").read_text()))
+LOCKS = ("requirements.txt", "requirements-alone.txt")
+LOCKED = dict(pin for name in LOCKS for pin in PIN.findall((FOLDER / name).read_text()))
+WANTED = dict(pin for name in ("requirements.in", LOCKS[1]) for pin in PIN.findall((FOLDER / name).read_text()))
 TYPES_ONLY = {"mypy_boto3_s3"}
 
 
@@ -36,11 +37,20 @@ def imported() -> set[str]:
 
 def test_every_module_that_is_imported_is_pinned_and_nothing_of_training_is() -> None:
     assert imported() <= set(WANTED)
-    assert not set(LOCKED) & {"torch", "pandas", "scikit-learn", "onnx", "matplotlib", "httpx", "pytest"}
+    assert not set(LOCKED) & {
+        "torch",
+        "pandas",
+        "scikit-learn",
+        "onnx",
+        "matplotlib",
+        "httpx",
+        "huggingface-hub",
+        "pytest",
+    }
 
 
 def test_every_package_of_the_lock_has_hashes_and_no_host_is_named() -> None:
-    lock = (FOLDER / "requirements.txt").read_text()
+    lock = "\n".join((FOLDER / name).read_text() for name in LOCKS)
     blocks = re.split(r"\n(?=[a-z0-9-]+==)", lock)[1:]
     assert len(blocks) == len(LOCKED) > 20
     assert all("--hash=sha256:" in block for block in blocks)

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -237,3 +238,43 @@ def test_a_long_request_that_runs_at_the_signal_is_finished(serve: Serve, model_
 def _processor_seconds(pid: int) -> float:
     ticks = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
     return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_folder_is_served_here_in_plain_words(model_folder: Path) -> None:
+    port = free_port()
+    command = [str(SERVE), "--model", str(model_folder)]
+    settings = {**environment(PORT=str(port)), "BIND_ADDRESS": "0.0.0.0"}
+    process = subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout
+        assert process.stdout.readline() == f"{RUN} answers at http://127.0.0.1:{port}/ (Ctrl+C ends it)\n"
+        url = f"http://127.0.0.1:{port}"
+        until(lambda: _answers(url), "the page answers")
+        assert httpx.post(f"{url}/predict", json={"text": "great"}).json()["label"] == "positive"
+        process.send_signal(signal.SIGINT)
+        said, complained = process.communicate(timeout=DEADLINE_SECONDS)
+        assert (process.returncode, said, complained) == (0, "", "")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.mark.parametrize(("made", "why"), [(False, "there is no such folder"), (True, "it has no manifest.json")])
+def test_a_folder_without_a_model_says_how_to_make_one(tmp_path: Path, made: bool, why: str) -> None:
+    folder = tmp_path / "model"
+    if made:
+        folder.mkdir()
+    ended = subprocess.run(
+        [str(SERVE), "--model", str(folder)], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        f"serve: {folder} is not a model: {why}. Train one: make train CSV=reviews.csv OUT={folder}\n"
+    )

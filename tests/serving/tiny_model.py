@@ -153,6 +153,8 @@ def manifest(files: dict[str, bytes], labels: list[str], run_id: str) -> dict[st
         "seed": 17,
         "machine": {"id": "local", "type": "unknown", "zone": "unknown", "lifecycle": "unknown"},
         "attempt": 1,
+        "resumed": None,
+        "data_shift": None,
         "seconds": 0.1,
         "created_at": "2026-01-01T00:00:00Z",
     }
