@@ -1,5 +1,6 @@
-"""Made-up reviews in any number, the same ones for the same order: words by Zipf's law, a signal for each class, duplicates,
-and every kind of row that a trainer must refuse, counted as they are written.
+"""Made-up reviews in any number, the same ones for the same order.
+
+Words by Zipf's law, a signal for each class, duplicates, and every kind of row that a trainer must refuse, counted.
 """
 
 from __future__ import annotations

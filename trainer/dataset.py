@@ -10,9 +10,10 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -135,12 +136,17 @@ class _Staged:
             self.fingerprints.add(self._marks)
         self._rows, self._marks, self._characters = [], [], 0
 
-    def close(self) -> None:
+    def finish(self) -> None:
+        """All rows are there: they can be read."""
         self._write()
         self._writer.close()
 
-    def remove(self) -> None:
-        self.path.unlink()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+        self.path.unlink(missing_ok=True)
         self.fingerprints.remove()
 
 
@@ -176,35 +182,15 @@ def publish_refusals(store: Store, dataset: Dataset, told: dict[str, Any]) -> No
 
 
 def _gather(store: Store, spec: Spec, dataset: Dataset, refusals: Refusals, journal: Journal, watch: Watch) -> None:
-    began = watch.seconds
-    staged = _Staged(dataset.folder)
-    _read(store, spec, dataset, staged, refusals, journal, watch)
-    staged.close()
-    rows, seconds = dataset.accepted + dataset.rejected, max(watch.seconds - began, 1e-9)
-    journal.say(f"read and checked {rows:,} rows in {seconds:.1f} s, {rows / seconds:,.0f}/s")
-
-    journal.phase("reading", "rows", len(staged))
-    began = watch.seconds
-    label_ids = staged.label_ids()
-    side = np.empty(len(staged), dtype=np.int8)
-    for numbers, marks in staged.fingerprints.shelves():
-        side[numbers] = duplicates.sides(numbers, marks, label_ids, split.by_text(marks))
-        stop_if_told(watch, NOTHING_TO_SAVE)
-    dataset.duplicates = int((side == duplicates.DUPLICATE).sum())
-    _refuse(staged.path, side, duplicates.OTHER_LABEL, OTHER_LABEL, dataset, refusals)
-    _check_share(dataset, spec.max_rejected_share)
-
-    counts = np.bincount(label_ids[side >= 0], minlength=len(staged.labels))
-    kept_labels = [label for label, count in zip(staged.labels, counts, strict=True) if count >= 2]
-    _check_trainable(kept_labels, int(counts[counts >= 2].sum()))
-    side[(side >= 0) & (counts < 2)[label_ids]] = _RARE
-    _refuse(staged.path, side, _RARE, RARE_CLASS, dataset, refusals)
-    _check_share(dataset, spec.max_rejected_share)
-
-    dataset.divide(side, label_ids, staged)
-    _write_parts(staged.path, side, dataset, journal, watch)
-    staged.remove()
-    journal.say(f"found {dataset.duplicates:,} duplicates and wrote the parts in {watch.seconds - began:.1f} s")
+    with _Staged(dataset.folder) as staged:
+        began = watch.seconds
+        _read(store, spec, dataset, staged, refusals, journal, watch)
+        staged.finish()
+        rows, seconds = dataset.accepted + dataset.rejected, max(watch.seconds - began, 1e-9)
+        journal.say(f"read and checked {rows:,} rows in {seconds:.1f} s, {rows / seconds:,.0f}/s")
+        began = watch.seconds
+        _divide(spec, dataset, staged, refusals, journal, watch)
+        journal.say(f"found {dataset.duplicates:,} duplicates and wrote the parts in {watch.seconds - began:.1f} s")
 
 
 def _read(
@@ -222,23 +208,45 @@ def _read(
     for each in spec.objects:
         accepted = dataset.accepted_of
         accepted.setdefault(each.key, 0)
-        stream = store.open_exact(each.key, each.version_id, each.etag, each.bytes)
-        for seen, row in enumerate(read_rows(stream, each.key, spec.text_column, spec.label_column)):
-            if seen % 500 == 0:
-                journal.accepted, journal.rejected = dataset.accepted, dataset.rejected
-                journal.step(journal.accepted + journal.rejected, (bytes_before + stream.raw.tell()) / all_bytes)
-                stop_if_told(watch, NOTHING_TO_SAVE)
-            if isinstance(row, Rejected):
-                refusals.add(each.key, row)
-                continue
-            number, text, label = row
-            normal = split.normalised(text)
-            if not normal:
-                refusals.add(each.key, Rejected(number, NO_TEXT, text[:SAMPLE]))
-                continue
-            accepted[each.key] += 1
-            staged.add(text, label, each.key, number, split.fingerprint(spec.dataset, normal))
+        with store.open_exact(each.key, each.version_id, each.etag, each.bytes) as stream:
+            for seen, row in enumerate(read_rows(stream, each.key, spec.text_column, spec.label_column)):
+                if seen % 500 == 0:
+                    journal.accepted, journal.rejected = dataset.accepted, dataset.rejected
+                    journal.step(journal.accepted + journal.rejected, (bytes_before + stream.raw.tell()) / all_bytes)
+                    stop_if_told(watch, NOTHING_TO_SAVE)
+                if isinstance(row, Rejected):
+                    refusals.add(each.key, row)
+                    continue
+                number, text, label = row
+                normal = split.normalised(text)
+                if not normal:
+                    refusals.add(each.key, Rejected(number, NO_TEXT, text[:SAMPLE]))
+                    continue
+                accepted[each.key] += 1
+                staged.add(text, label, each.key, number, split.fingerprint(spec.dataset, normal))
         bytes_before += each.bytes
+
+
+def _divide(spec: Spec, dataset: Dataset, staged: _Staged, refusals: Refusals, journal: Journal, watch: Watch) -> None:
+    """The second pass, over fingerprints, says which rows stay and in which part; the third writes the parts."""
+    journal.phase("reading", "rows", len(staged))
+    label_ids = staged.label_ids()
+    side = np.empty(len(staged), dtype=np.int8)
+    for numbers, marks in staged.fingerprints.shelves():
+        side[numbers] = duplicates.sides(numbers, marks, label_ids, split.by_text(marks))
+    dataset.duplicates = int((side == duplicates.DUPLICATE).sum())
+    _refuse(staged.path, side, duplicates.OTHER_LABEL, OTHER_LABEL, dataset, refusals)
+    _check_share(dataset, spec.max_rejected_share)
+
+    counts = np.bincount(label_ids[side >= 0], minlength=len(staged.labels))
+    kept_labels = [label for label, count in zip(staged.labels, counts, strict=True) if count >= 2]
+    _check_trainable(kept_labels, int(counts[counts >= 2].sum()))
+    side[(side >= 0) & (counts < 2)[label_ids]] = _RARE
+    _refuse(staged.path, side, _RARE, RARE_CLASS, dataset, refusals)
+    _check_share(dataset, spec.max_rejected_share)
+
+    dataset.divide(side, label_ids, staged)
+    _write_parts(staged.path, side, dataset, journal, watch)
 
 
 def _refuse(
@@ -254,18 +262,17 @@ def _refuse(
 
 
 def _write_parts(staged: Path, side: npt.NDArray[np.int8], dataset: Dataset, journal: Journal, watch: Watch) -> None:
-    writers = [_writer(dataset.path(part)) for part in range(len(split.PARTS))]
     characters = []
-    for place, group in _groups(staged):
-        for part, writer in enumerate(writers):
-            rows = group.filter(pa.array(side[place] == part))
-            writer.write_table(rows)
-            if part == split.TRAIN:
-                characters.append(pc.utf8_length(rows.column("text")).to_numpy())
-        journal.step(place.stop, place.stop / len(side))
-        stop_if_told(watch, NOTHING_TO_SAVE)
-    for writer in writers:
-        writer.close()
+    with ExitStack() as opened:
+        writers = [opened.enter_context(_writer(dataset.path(part))) for part in range(len(split.PARTS))]
+        for place, group in _groups(staged):
+            for part, writer in enumerate(writers):
+                rows = group.filter(pa.array(side[place] == part))
+                writer.write_table(rows)
+                if part == split.TRAIN:
+                    characters.append(pc.utf8_length(rows.column("text")).to_numpy())
+            journal.step(place.stop, place.stop / len(side))
+            stop_if_told(watch, NOTHING_TO_SAVE)
     dataset.characters = np.concatenate(characters)
 
 

@@ -1,4 +1,4 @@
-"""What the training rows look like: the baseline for the next snapshot and for live traffic; and how far two of them differ.
+"""What the training rows look like, and how far they differ from those of an earlier run.
 
 The comparison is made before anything is fitted: data that has changed beyond the limit costs no training.
 """

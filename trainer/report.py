@@ -103,7 +103,7 @@ text-align:left;vertical-align:top;overflow-wrap:anywhere}}
 th{{font-weight:600;opacity:.75}} .n{{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}}
 code{{white-space:pre-wrap}}
 .bar{{height:.6rem;border-radius:.3rem;background:#2a7f5f;overflow:hidden;margin:.8rem 0}}
-.bar i{{display:block;height:100%;background:#d1495b;width:{100 * share:.2f}%;min-width:{2 if report["rejected"] else 0}px}}
+.bar i{{display:block;height:100%;background:#d1495b;width:{100 * share:.2f}%}}
 .do{{border-left:.3rem solid #2a7f5f;padding:.3rem .9rem;margin:1.2rem 0}}
 </style>
 <h1>{report["rejected"]:,} of {report["rows"]:,} rows were refused</h1>
