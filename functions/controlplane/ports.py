@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+from .domain.account import Preconditions, Quota
 from .domain.alarms import Answer
 from .domain.alerts import Alert
 from .domain.batches import Batch, RefusedDrop
 from .domain.drops import Drop, Finding
 from .domain.images import Push
+from .domain.pools import Rest
+from .domain.refusals import Refusal
 from .domain.releases import Release, Rollout, ServiceView
 from .domain.runs import Machine, Outcome, Queue, Run
 
@@ -24,12 +27,12 @@ class Conflict(TryAgain):
     """Somebody else wrote first; read again."""
 
 
-class NoCapacity(TryAgain):
-    """No pool could serve the run now; trying later may work."""
+class LaunchRefused(Exception):
+    """EC2 gave no machine. `refusals` are its answers, one a pool; the rules say what they mean."""
 
-
-class BadFleet(Exception):
-    """EC2 refused the request itself: a person has to mend the stack. The message says what."""
+    def __init__(self, refusals: Sequence[Refusal]) -> None:
+        super().__init__("; ".join(f"{refusal.code}: {refusal.message}" for refusal in refusals))
+        self.refusals = tuple(refusals)
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,19 @@ class Ledger(Protocol):
         ...
 
     def accepted_drops(self, dataset: str) -> Sequence[Drop]: ...
-    def close(self, batch: Batch, *, run: Run | None, queue: Queue, alerts: Sequence[Alert], record: Record) -> None:
+    def close(
+        self,
+        batch: Batch,
+        *,
+        run: Run | None,
+        queue: Queue,
+        alerts: Sequence[Alert],
+        records: Sequence[Record],
+        replaced: Run | None = None,
+    ) -> None:
         """Close the batch, store its run (if one is to be queued) and the queue, note its alerts, in one piece.
 
-        Raises Conflict.
+        `replaced` is the run whose place in the queue the new one took. Raises Conflict.
         """
         ...
 
@@ -75,9 +87,27 @@ class Ledger(Protocol):
         champion: str | None = None,
         baseline: str | None = None,
         alerts: Sequence[Alert] = (),
+        rests: Sequence[Rest] = (),
     ) -> Run:
-        """The run as stored, with its new version; with `champion`, `baseline`, its dataset's too. Raises Conflict."""
+        """The run as stored, with its new version; with `champion`, `baseline`, its dataset's too. Raises Conflict.
+
+        `rests` are pools that are to be left out from now on.
+        """
         ...
+
+    def rests(self) -> Sequence[Rest]:
+        """Every pool that was ever left out; the last time of each."""
+        ...
+
+    def suspects(self) -> Mapping[str, datetime]:
+        """Machines that were found without a run, and when first."""
+        ...
+
+    def suspect(self, machine_id: str, record: Record) -> None:
+        """From the record's time on. The first time stays."""
+        ...
+
+    def cleared(self, machine_id: str) -> None: ...
 
     def champion(self, dataset: str) -> str | None: ...
     def baseline(self, dataset: str) -> str | None:
@@ -139,7 +169,7 @@ class Bucket(Protocol):
 
 class Fleet(Protocol):
     def launch(self, run: Run) -> Machine:
-        """One machine a launch token, however often it is asked. Raises NoCapacity, BadFleet."""
+        """What `run.ask` asks for: one machine a launch token, however often it is asked. Raises LaunchRefused."""
         ...
 
     def machines(self) -> Mapping[str, tuple[str, datetime]]:
@@ -151,6 +181,18 @@ class Fleet(Protocol):
         ...
 
     def end(self, machine_id: str) -> None: ...
+
+
+class Guard(Protocol):
+    def set(self, machine_id: str, at: datetime) -> None:
+        """AWS ends the machine at that time, even if nothing of ours runs any more. The first time set stays."""
+        ...
+
+
+class Account(Protocol):
+    def preconditions(self, quota: Quota) -> Preconditions:
+        """What the account has of what a first machine needs; what it does not tell is None."""
+        ...
 
 
 class Service(Protocol):
@@ -175,6 +217,10 @@ class Timer(Protocol):
 
     def launch(self, after: timedelta) -> None:
         """Look at the queue of runs again after so long."""
+        ...
+
+    def machine(self, machine_id: str, after: timedelta) -> None:
+        """Look after so long whether a machine that was warned has said why it ends."""
         ...
 
 

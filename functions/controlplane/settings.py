@@ -56,6 +56,10 @@ class _Runs(_Columns):
     stack: str
     max_concurrent_runs: int
     max_attempts: int
+    spot_attempts: int
+    deadline_hours: float
+    guard_group: str
+    guard_role_arn: str
     max_run_hours: float
     max_rejected_share: float
     max_data_shift: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING
 import boto3
 
 from . import settings
+from .adapters.aws_account import AwsAccount
 from .adapters.dynamo_ledger import DynamoLedger
 from .adapters.ec2_fleet import Ec2Fleet
 from .adapters.ecr_images import EcrImages
 from .adapters.ecs_service import EcsService
 from .adapters.s3_bucket import S3Bucket
+from .adapters.scheduler_guard import SchedulerGuard
 from .adapters.sns_notifier import SnsNotifier
 from .adapters.sqs_timer import SqsTimer
 from .domain.alarms import AlarmChange
@@ -23,12 +26,17 @@ from .domain.config import Config
 from .domain.drops import Columns, Drop
 from .domain.gate import Policy
 from .domain.images import Push, deployable
+from .domain.machines import AttemptEnded, MachineChanged
+from .domain.pools import SpotPolicy, pools_of
 from .domain.serving import Placeholder, serving_release
 from .flows.common import tell_people
 from .flows.incidents import Incidents
 from .flows.ingest import Ingest
+from .flows.launching import Launching, LaunchPolicy
+from .flows.machines import Machines
 from .flows.reconcile import Reconcile, push_cause
 from .flows.releasing import Releasing
+from .flows.runbook import RunBook
 from .flows.training import RunLimits, Training
 
 if TYPE_CHECKING:
@@ -53,33 +61,39 @@ def on_data_dropped(environ: Environ = os.environ) -> Callable[[Drop], str]:
     ).take
 
 
-def on_batch_settled(environ: Environ = os.environ) -> Callable[[str | None, str, datetime | None], list[str]]:
-    """The timer's message in (no dataset: only look at the queue of runs)."""
+def on_batch_settled(
+    environ: Environ = os.environ,
+) -> Callable[[str | None, str, datetime | None, str | None], list[str]]:
+    """The timer's message in: a batch, a machine that was warned, or neither (only look at the queue of runs)."""
     s = settings.OnBatchSettled.load(environ)
-    training, tell = _training(s), _telling(s)
+    training, machines, launching, tell = _training(s), _machines(s), _launching(s), _telling(s)
 
-    def settle(dataset: str | None, batch_id: str, as_of: datetime | None) -> list[str]:
+    def settle(dataset: str | None, batch_id: str, as_of: datetime | None, machine_id: str | None) -> list[str]:
         done = []
         if dataset is not None and as_of is not None:
             done.append(training.settle(dataset, batch_id, as_of, patience=_patience(s)))
-        done += [f"launched {run_id}" for run_id in training.work_queue()]
+        if machine_id is not None:
+            done.append(machines.not_heard_of(machine_id))
+        done += [f"launched {run_id}" for run_id in launching.work_queue()]
         tell()
         return done
 
     return settle
 
 
-def on_machine_changed(environ: Environ = os.environ) -> Callable[[str, bool | None], list[str]]:
-    """Machine id, and whether it is up (True), ending (False) or only warned (None)."""
+def on_machine_changed(environ: Environ = os.environ) -> Callable[[MachineChanged | AttemptEnded], list[str]]:
+    """What EC2 says of a machine, or what a trainer wrote about the end of its attempt."""
     s = settings.OnMachineChanged.load(environ)
-    training, tell = _training(s), _telling(s)
+    machines, launching, tell = _machines(s), _launching(s), _telling(s)
 
-    def change(machine_id: str, alive: bool | None) -> list[str]:
-        if alive is None:
-            return ["noticed: the trainer saves by itself, its machine's end is what counts"]
-        done = [training.machine_changed(machine_id, alive=alive)]
-        if not alive:
-            done += [f"launched {run_id}" for run_id in training.work_queue()]
+    def change(told: MachineChanged | AttemptEnded) -> list[str]:
+        if isinstance(told, MachineChanged) and told.alive is None:
+            return [machines.warned(told.machine) if told.is_warning else "not up yet"]
+        if isinstance(told, MachineChanged):
+            done = [machines.changed(told.machine, alive=bool(told.alive))]
+        else:
+            done = [machines.said(told.run_id, told.attempt)]
+        done += [f"launched {run_id}" for run_id in launching.work_queue()]
         tell()
         return done
 
@@ -88,7 +102,7 @@ def on_machine_changed(environ: Environ = os.environ) -> Callable[[str, bool | N
 
 def on_model_published(environ: Environ = os.environ) -> Callable[[str], list[str]]:
     s = settings.OnModelPublished.load(environ)
-    training, releasing, tell = _training(s), _releasing(s, _service(s)), _telling(s)
+    training, launching, releasing, tell = _training(s), _launching(s), _releasing(s, _service(s)), _telling(s)
 
     def publish(run_id: str) -> list[str]:
         run: Run | None = training.model_published(run_id, policy=_policy(s), served_dataset=s.served_dataset)
@@ -97,7 +111,7 @@ def on_model_published(environ: Environ = os.environ) -> Callable[[str], list[st
         done = [f"{run_id} {run.state}: {run.reason}"]
         if run.state == "PROMOTED" and run.dataset == s.served_dataset:
             done += releasing.propose(f"model {run_id}", model=run_id)
-        done += [f"launched {other}" for other in training.work_queue()]
+        done += [f"launched {other}" for other in launching.work_queue()]
         tell()
         return done
 
@@ -160,6 +174,8 @@ def on_reconcile_due(environ: Environ = os.environ) -> Callable[[], list[str]]:
         fleet=_fleet(s),
         images=EcrImages(boto3.client("ecr"), s.repository),
         training=_training(s),
+        launching=_launching(s),
+        machines=_machines(s),
         releasing=_releasing(s, _service(s)),
         clock=clock,
         patience=_patience(s),
@@ -211,27 +227,61 @@ def _fleet(s: _RunSettings) -> Ec2Fleet:
         boto3.client("ec2"),
         launch_template=s.launch_template_id,
         version=s.launch_template_version,
-        subnets=s.subnet_ids.split(","),
-        types=s.instance_types.split(","),
         stack=s.stack,
     )
 
 
-def _training(s: _RunSettings) -> Training:
-    limits = RunLimits(
+def _book(s: _RunSettings) -> RunBook:
+    return RunBook(ledger=_ledger(s), clock=clock, bucket_name=s.bucket)
+
+
+def _timer(s: _RunSettings) -> SqsTimer:
+    return SqsTimer(boto3.client("sqs"), s.batch_queue_url)
+
+
+def _launching(s: _RunSettings) -> Launching:
+    policy = LaunchPolicy(
+        pools=pools_of(s.instance_types.split(","), s.subnet_ids.split(",")),
         max_concurrent=s.max_concurrent_runs,
-        max_attempts=s.max_attempts,
-        max_hours=s.max_run_hours,
-        capacity_wait=timedelta(seconds=s.capacity_wait_seconds),
+        longest=timedelta(hours=s.max_run_hours),
+        first_wait=timedelta(seconds=s.capacity_wait_seconds),
+        spot=SpotPolicy(attempts=s.spot_attempts, deadline=timedelta(hours=s.deadline_hours)),
     )
+    return Launching(
+        ledger=_ledger(s),
+        bucket=S3Bucket(boto3.client("s3"), s.bucket),
+        fleet=_fleet(s),
+        guard=SchedulerGuard(boto3.client("scheduler"), group=s.guard_group, role_arn=s.guard_role_arn),
+        account=AwsAccount(boto3.client("iam"), boto3.client("service-quotas")),
+        timer=_timer(s),
+        clock=clock,
+        jitter=random.random,
+        book=_book(s),
+        policy=policy,
+    )
+
+
+def _machines(s: _RunSettings) -> Machines:
+    return Machines(
+        ledger=_ledger(s),
+        bucket=S3Bucket(boto3.client("s3"), s.bucket),
+        fleet=_fleet(s),
+        timer=_timer(s),
+        clock=clock,
+        book=_book(s),
+        max_attempts=s.max_attempts,
+    )
+
+
+def _training(s: _RunSettings) -> Training:
     return Training(
         ledger=_ledger(s),
         bucket=S3Bucket(boto3.client("s3"), s.bucket),
         fleet=_fleet(s),
-        timer=SqsTimer(boto3.client("sqs"), s.batch_queue_url),
+        timer=_timer(s),
         clock=clock,
-        limits=limits,
-        bucket_name=s.bucket,
+        book=_book(s),
+        limits=RunLimits(max_hours=s.max_run_hours),
         config=_config(s),
     )
 

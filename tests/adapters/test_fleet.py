@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from botocore.stub import Stubber
 from controlplane.adapters.ec2_fleet import Ec2Fleet
+from controlplane.domain.pools import Ask, pools_of
+from controlplane.domain.refusals import Refusal
 from controlplane.domain.runs import Machine, Run
-from controlplane.ports import BadFleet, NoCapacity
+from controlplane.ports import LaunchRefused
 
 from tests.flows.fakes import NOON
 
-RUN = Run("films-1", "films", "sha256:0", NOON).claimed(NOON)
+POOLS = pools_of(["c6i.large", "m5.large"], ["s-a", "s-b"])
+RUN = Run("films-1", "films", "sha256:0", NOON).claimed(NOON, Ask("spot", POOLS))
 ONE = {"Filters": [{"Name": "instance-id", "Values": ["i-1"]}]}
 TAGS = [{"Key": "tidegate:stack", "Value": "ours"}, {"Key": "tidegate:run", "Value": "films-1"}]
+IN_ZONE = {"Placement": {"AvailabilityZone": "us-east-1a"}, "SubnetId": "s-a"}
 
 
 @pytest.fixture
@@ -24,59 +29,57 @@ def ec2(stubbed: Callable[[str], tuple[Any, Stubber]]) -> tuple[Any, Stubber]:
 
 
 def fleet(client: Any) -> Ec2Fleet:
-    return Ec2Fleet(
-        client,
-        launch_template="lt-1",
-        version="3",
-        subnets=["s-a", "s-b"],
-        types=["c6i.large", "m5.large"],
-        stack="ours",
-    )
+    return Ec2Fleet(client, launch_template="lt-1", version="3", stack="ours")
 
 
 def described(*machines: dict[str, Any]) -> dict[str, Any]:
     return {"Reservations": [{"Instances": [machine]} for machine in machines]}
 
 
-def granted(stub: Stubber, asked: dict[str, Any] | None = None) -> None:
-    reply = {"Instances": [{"InstanceIds": ["i-1"], "InstanceType": "c6i.large", "Lifecycle": "spot"}]}
-    stub.add_response("create_fleet", reply, asked)
+def granted(stub: Stubber, asked: dict[str, Any] | None = None, lifecycle: str = "spot") -> None:
+    place = {"Overrides": {"InstanceType": "c6i.large", "SubnetId": "s-b"}}
+    group = {"InstanceIds": ["i-1"], "InstanceType": "c6i.large", "Lifecycle": lifecycle}
+    stub.add_response("create_fleet", {"Instances": [{**group, "LaunchTemplateAndOverrides": place}]}, asked)
+
+
+def question(**more: Any) -> dict[str, Any]:
+    return {
+        "Type": "instant",
+        "ClientToken": "films-1-1",
+        "LaunchTemplateConfigs": [
+            {
+                "LaunchTemplateSpecification": {"LaunchTemplateId": "lt-1", "Version": "3"},
+                "Overrides": [
+                    {"InstanceType": kind, "SubnetId": subnet}
+                    for kind in ("c6i.large", "m5.large")
+                    for subnet in ("s-a", "s-b")
+                ],
+            }
+        ],
+        "TagSpecifications": [
+            {
+                "ResourceType": "instance",
+                "Tags": [
+                    {"Key": "Name", "Value": "tidegate films-1"},
+                    {"Key": "tidegate:run", "Value": "films-1"},
+                    {"Key": "tidegate:stack", "Value": "ours"},
+                    {"Key": "tidegate:attempt", "Value": "1"},
+                ],
+            }
+        ],
+        **more,
+    }
 
 
 class TestLaunch:
     def test_it_asks_for_one_spot_machine_over_all_pools_with_the_runs_token(self, ec2: tuple[Any, Stubber]) -> None:
         client, stub = ec2
-        granted(
-            stub,
-            {
-                "Type": "instant",
-                "ClientToken": "films-1-1",
-                "SpotOptions": {"AllocationStrategy": "price-capacity-optimized"},
-                "TargetCapacitySpecification": {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "spot"},
-                "LaunchTemplateConfigs": [
-                    {
-                        "LaunchTemplateSpecification": {"LaunchTemplateId": "lt-1", "Version": "3"},
-                        "Overrides": [
-                            {"InstanceType": kind, "SubnetId": subnet}
-                            for kind in ("c6i.large", "m5.large")
-                            for subnet in ("s-a", "s-b")
-                        ],
-                    }
-                ],
-                "TagSpecifications": [
-                    {
-                        "ResourceType": "instance",
-                        "Tags": [
-                            {"Key": "Name", "Value": "tidegate films-1"},
-                            {"Key": "tidegate:run", "Value": "films-1"},
-                            {"Key": "tidegate:stack", "Value": "ours"},
-                            {"Key": "tidegate:attempt", "Value": "1"},
-                        ],
-                    }
-                ],
-            },
+        spot = question(
+            SpotOptions={"AllocationStrategy": "price-capacity-optimized"},
+            TargetCapacitySpecification={"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "spot"},
         )
-        stub.add_response("describe_instances", described({"Placement": {"AvailabilityZone": "us-east-1a"}}), ONE)
+        granted(stub, spot)
+        stub.add_response("describe_instances", described(IN_ZONE), ONE)
         stub.add_response(
             "describe_spot_price_history",
             {"SpotPriceHistory": [{"SpotPrice": "0.0412"}]},
@@ -87,62 +90,72 @@ class TestLaunch:
                 "MaxResults": 1,
             },
         )
-        assert fleet(client).launch(RUN) == Machine("i-1", "c6i.large", "us-east-1a", "spot", 0.0412)
+        assert fleet(client).launch(RUN) == Machine("i-1", "c6i.large", "us-east-1a", "spot", 0.0412, "s-a")
+
+    def test_on_demand_it_asks_the_same_pools_and_the_cheapest_is_taken(self, ec2: tuple[Any, Stubber]) -> None:
+        client, stub = ec2
+        on_demand = question(
+            OnDemandOptions={"AllocationStrategy": "lowest-price"},
+            TargetCapacitySpecification={"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "on-demand"},
+        )
+        granted(stub, on_demand, lifecycle="on-demand")
+        stub.add_response("describe_instances", described(IN_ZONE), ONE)
+        run = replace(RUN, ask=Ask("on-demand", POOLS))
+        machine = fleet(client).launch(run)
+        assert (machine.lifecycle, machine.zone, machine.subnet) == ("on-demand", "us-east-1a", "s-a")
 
     def test_a_machine_that_ec2_does_not_show_yet_has_no_zone_and_no_price(self, ec2: tuple[Any, Stubber]) -> None:
         client, stub = ec2
         granted(stub)
         stub.add_response("describe_instances", described(), ONE)
-        assert fleet(client).launch(RUN) == Machine("i-1", "c6i.large", "unknown", "spot", None)
+        assert fleet(client).launch(RUN) == Machine("i-1", "c6i.large", "unknown", "spot", None, "s-b")
 
     def test_a_price_that_is_not_told_is_none(self, ec2: tuple[Any, Stubber]) -> None:
         client, stub = ec2
         granted(stub)
-        stub.add_response("describe_instances", described({"Placement": {"AvailabilityZone": "us-east-1a"}}), ONE)
+        stub.add_response("describe_instances", described(IN_ZONE), ONE)
         stub.add_response("describe_spot_price_history", {"SpotPriceHistory": []})
         assert fleet(client).launch(RUN).price is None
 
-    @pytest.mark.parametrize(
-        "errors", [[], ["InsufficientInstanceCapacity"], ["UnfulfillableCapacity", "SpotMaxPriceTooLow"]]
-    )
-    def test_pools_without_a_machine_are_worth_another_try(self, ec2: tuple[Any, Stubber], errors: list[str]) -> None:
+    def test_what_each_pool_answered_is_told(self, ec2: tuple[Any, Stubber]) -> None:
         client, stub = ec2
-        told = [{"ErrorCode": code, "ErrorMessage": "none here"} for code in errors]
+        codes = ("InsufficientInstanceCapacity", "SpotMaxPriceTooLow")
+        told = [
+            {
+                "ErrorCode": code,
+                "ErrorMessage": "none here",
+                "LaunchTemplateAndOverrides": {
+                    "Overrides": {"InstanceType": pool.machine_type, "SubnetId": pool.subnet}
+                },
+            }
+            for code, pool in zip(codes, POOLS, strict=False)
+        ]
+        told.append({"ErrorCode": "Unsupported", "ErrorMessage": "not in this zone"})
         stub.add_response("create_fleet", {"Instances": [], "Errors": told})
-        with pytest.raises(NoCapacity, match="No machine to be had now"):
+        with pytest.raises(LaunchRefused) as refused:
             fleet(client).launch(RUN)
+        assert refused.value.refusals == (
+            Refusal("InsufficientInstanceCapacity", "none here", POOLS[0]),
+            Refusal("SpotMaxPriceTooLow", "none here", POOLS[1]),
+            Refusal("Unsupported", "not in this zone"),
+        )
 
-    @pytest.mark.parametrize(
-        ("code", "status"),
-        [
-            ("RequestLimitExceeded", 503),
-            ("InternalError", 500),
-            ("Unavailable", 503),
-            ("MaxSpotInstanceCountExceeded", 400),
-            ("VcpuLimitExceeded", 400),
-            ("Throttling", 400),
-            ("SomethingNew", 500),
-        ],
-    )
-    def test_what_passes_by_itself_is_worth_another_try(self, ec2: tuple[Any, Stubber], code: str, status: int) -> None:
+    @pytest.mark.parametrize(("code", "status"), [("UnauthorizedOperation", 403), ("SomethingNew", 500)])
+    def test_a_refusal_of_the_whole_request_is_told(self, ec2: tuple[Any, Stubber], code: str, status: int) -> None:
         client, stub = ec2
         stub.add_client_error("create_fleet", code, "not now", http_status_code=status)
-        with pytest.raises(NoCapacity, match="not now"):
+        with pytest.raises(LaunchRefused) as refused:
             fleet(client).launch(RUN)
+        assert refused.value.refusals == (Refusal(code, "not now", server_fault=status >= 500),)
 
-    @pytest.mark.parametrize("code", ["UnauthorizedOperation", "InvalidSubnetID.NotFound", "InvalidAMIID.NotFound"])
-    def test_what_a_person_has_to_mend_says_so(self, ec2: tuple[Any, Stubber], code: str) -> None:
+    def test_a_machine_that_was_had_before_the_stack_changed_is_found_by_its_tags(
+        self, ec2: tuple[Any, Stubber]
+    ) -> None:
         client, stub = ec2
-        stub.add_client_error("create_fleet", code, "the reason", http_status_code=400)
-        with pytest.raises(BadFleet, match=f"{code}.*the reason.*Mend"):
-            fleet(client).launch(RUN)
-
-    def test_a_pool_that_is_refused_for_good_says_so_too(self, ec2: tuple[Any, Stubber]) -> None:
-        client, stub = ec2
-        told = [{"ErrorCode": "InvalidLaunchTemplateId.NotFound", "ErrorMessage": "no lt-1"}]
-        stub.add_response("create_fleet", {"Instances": [], "Errors": told})
-        with pytest.raises(BadFleet, match="no lt-1"):
-            fleet(client).launch(RUN)
+        stub.add_client_error("create_fleet", "IdempotentParameterMismatch", "another question", http_status_code=400)
+        there = {**IN_ZONE, "InstanceId": "i-7", "InstanceType": "m5.large"}
+        stub.add_response("describe_instances", described(there))
+        assert fleet(client).launch(RUN) == Machine("i-7", "m5.large", "us-east-1a", "on-demand", None, "s-a")
 
 
 class TestMachines:

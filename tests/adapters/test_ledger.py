@@ -13,8 +13,9 @@ from controlplane.domain.alarms import Answer
 from controlplane.domain.alerts import Alert
 from controlplane.domain.batches import Batch
 from controlplane.domain.drops import Drop, Finding
+from controlplane.domain.pools import Ask, Pool, Rest, pools_of
 from controlplane.domain.releases import Release, Rollout
-from controlplane.domain.runs import Machine, Queue, Run
+from controlplane.domain.runs import Machine, Queue, Run, RunState
 from controlplane.ports import Conflict, Ledger, Record
 
 from tests.flows.fakes import NOON, FakeLedger
@@ -54,10 +55,57 @@ def queued(ledger: Ledger, run: Run = RUN) -> Run:
     """A run in the queue, as a settled batch leaves it."""
     batch = Batch.opened(run.dataset, NOON).with_accepted(NOON)
     ledger.take_in(Drop(f"raw/{run.run_id}/a.csv", "e", 1), batch, ledger.batch(run.dataset), ACCEPTED)
-    ledger.close(batch, run=run, queue=ledger.queue().with_waiting(run), alerts=[], record=CHANGED)
+    ledger.close(batch, run=run, queue=ledger.queue().with_waiting(run), alerts=[], records=[CHANGED])
     stored = ledger.run(run.run_id)
     assert stored
     return stored
+
+
+class TestPoolsAndSuspects:
+    def test_a_pools_rest_is_stored_with_the_run_and_the_last_one_counts(self, ledger: Ledger) -> None:
+        run = queued(ledger)
+        pool, other = Pool("c6i.large", "s-a"), Pool("m5.large", "s-b")
+        first = [Rest(pool, "spot", NOON, "refused"), Rest(pool, "on-demand", NOON, "refused")]
+        run = ledger.save_run(run, CHANGED, rests=[*first, Rest(other, "spot", NOON, "interrupted")])
+        later = Rest(pool, "spot", NOON + timedelta(hours=1), "interrupted")
+        ledger.save_run(run, CHANGED, rests=[later])
+        wanted = {first[1], Rest(other, "spot", NOON, "interrupted"), later}
+        assert set(ledger.rests()) == wanted
+
+    def test_a_change_that_is_refused_rests_no_pool(self, ledger: Ledger) -> None:
+        run = queued(ledger)
+        ledger.save_run(run, CHANGED)
+        with pytest.raises(Conflict):
+            ledger.save_run(run, CHANGED, rests=[Rest(Pool("c6i.large", "s-a"), "spot", NOON, "refused")])
+        assert list(ledger.rests()) == []
+
+    def test_a_suspect_is_one_since_it_was_first_seen_and_until_it_is_cleared(self, ledger: Ledger) -> None:
+        assert ledger.suspects() == {}
+        ledger.suspect("i-1", Record(NOON, "machine i-1", "running", "SUSPECTED", "no run"))
+        ledger.suspect("i-1", Record(NOON + timedelta(minutes=5), "machine i-1", "running", "SUSPECTED", "no run"))
+        ledger.suspect("i-2", Record(NOON, "machine i-2", "running", "SUSPECTED", "no run"))
+        assert ledger.suspects() == {"i-1": NOON, "i-2": NOON}
+        ledger.cleared("i-1")
+        ledger.cleared("i-3")
+        assert ledger.suspects() == {"i-2": NOON}
+
+    def test_a_replaced_run_ends_in_one_piece_with_the_one_that_takes_its_place(self, ledger: Ledger) -> None:
+        older = queued(ledger)
+        newer = replace(RUN, run_id="films-2")
+        batch = Batch.opened("films", NOON).with_accepted(NOON)
+        ledger.take_in(Drop("raw/films/b.csv", "e", 1), batch, ledger.batch("films"), ACCEPTED)
+        ended = older.ended(RunState.CANCELLED, "replaced", NOON)
+        queue = ledger.queue().with_waiting(newer)
+        ledger.close(batch, run=newer, queue=queue, alerts=[], records=[CHANGED], replaced=ended)
+        stored = ledger.run("films-1")
+        assert stored and (stored.state, stored.version) == (RunState.CANCELLED, older.version + 1)
+        assert ledger.queue().waiting == (("films-2", "films"),)
+
+    def test_what_the_attempt_asked_for_is_kept(self, ledger: Ledger) -> None:
+        asked = queued(ledger).claimed(NOON, Ask("on-demand", pools_of(["c6i.large"], ["s-a", "s-b"])))
+        ledger.save_run(asked, CHANGED)
+        stored = ledger.run("films-1")
+        assert stored and stored.ask == asked.ask
 
 
 class TestDropsAndBatches:
@@ -117,7 +165,7 @@ class TestDropsAndBatches:
 
     def test_a_closed_batch_is_gone_and_its_run_waits(self, ledger: Ledger) -> None:
         ledger.take_in(DROP, BATCH, None, ACCEPTED)
-        ledger.close(BATCH, run=RUN, queue=ledger.queue().with_waiting(RUN), alerts=[ALERT], record=CHANGED)
+        ledger.close(BATCH, run=RUN, queue=ledger.queue().with_waiting(RUN), alerts=[ALERT], records=[CHANGED])
         assert ledger.batch("films") is None
         assert ledger.run("films-1") == replace(RUN, version=1)
         assert ledger.queue() == Queue(waiting=(("films-1", "films"),), version=1)
@@ -126,7 +174,7 @@ class TestDropsAndBatches:
 
     def test_a_batch_without_a_run_leaves_the_queue_alone(self, ledger: Ledger) -> None:
         ledger.take_in(DROP, BATCH, None, ACCEPTED)
-        ledger.close(BATCH, run=None, queue=ledger.queue(), alerts=[], record=CHANGED)
+        ledger.close(BATCH, run=None, queue=ledger.queue(), alerts=[], records=[CHANGED])
         assert ledger.batch("films") is None
         assert ledger.queue() == Queue()
 
@@ -135,7 +183,7 @@ class TestDropsAndBatches:
         more = BATCH.with_accepted(NOON + timedelta(seconds=1))
         ledger.take_in(replace(DROP, etag="other"), more, BATCH, ACCEPTED)
         with pytest.raises(Conflict):
-            ledger.close(BATCH, run=RUN, queue=ledger.queue(), alerts=[ALERT], record=CHANGED)
+            ledger.close(BATCH, run=RUN, queue=ledger.queue(), alerts=[ALERT], records=[CHANGED])
         assert (ledger.batch("films"), ledger.run("films-1"), list(ledger.unsent())) == (more, None, [])
 
     def test_a_queue_that_moved_keeps_the_batch_open(self, ledger: Ledger) -> None:
@@ -143,14 +191,14 @@ class TestDropsAndBatches:
         queued(ledger, replace(RUN, run_id="books-1", dataset="books"))
         ledger.take_in(DROP, BATCH, None, ACCEPTED)
         with pytest.raises(Conflict):
-            ledger.close(BATCH, run=RUN, queue=stale.with_waiting(RUN), alerts=[], record=CHANGED)
+            ledger.close(BATCH, run=RUN, queue=stale.with_waiting(RUN), alerts=[], records=[CHANGED])
         assert (ledger.batch("films"), ledger.run("films-1")) == (BATCH, None)
 
     def test_a_run_is_queued_once(self, ledger: Ledger) -> None:
         queued(ledger)
         ledger.take_in(DROP, BATCH, None, ACCEPTED)
         with pytest.raises(Conflict):
-            ledger.close(BATCH, run=RUN, queue=ledger.queue(), alerts=[], record=CHANGED)
+            ledger.close(BATCH, run=RUN, queue=ledger.queue(), alerts=[], records=[CHANGED])
 
 
 class TestRuns:

@@ -29,8 +29,10 @@ class TestTimer:
         url = sqs.create_queue(QueueName="batches")["QueueUrl"]
         SqsTimer(sqs, url).settle(BATCH, timedelta())
         SqsTimer(sqs, url).launch(timedelta(seconds=-5))
-        bodies = [json.loads(sqs.receive_message(QueueUrl=url)["Messages"][0]["Body"]) for _ in range(2)]
-        assert bodies == [{"dataset": BATCH.dataset, "batch": BATCH.batch_id, "as_of": NOON.isoformat()}, {}]
+        SqsTimer(sqs, url).machine("i-1", timedelta())
+        bodies = [json.loads(sqs.receive_message(QueueUrl=url)["Messages"][0]["Body"]) for _ in range(3)]
+        named = {"dataset": BATCH.dataset, "batch": BATCH.batch_id, "as_of": NOON.isoformat()}
+        assert bodies == [named, {}, {"machine": "i-1"}]
 
     @pytest.mark.parametrize(
         ("after", "delay"),

@@ -18,7 +18,9 @@ FUNCTIONS: dict[str, Any] = {
     for name, resource in RESOURCES.items()
     if resource["Type"] == "AWS::Serverless::Function"
 }
-EVENTS: dict[str, Any] = {path.stem: json.loads(path.read_text()) for path in (ROOT / "events").glob("on_*.json")}
+# One sample event a function, `<function>.json`; and others that it takes, `<function>.<kind>.json`.
+SAMPLES: dict[str, Any] = {path.stem: json.loads(path.read_text()) for path in (ROOT / "events").glob("on_*.json")}
+EVENTS = {name: event for name, event in SAMPLES.items() if "." not in name}
 
 
 def module_of(function: str) -> str:

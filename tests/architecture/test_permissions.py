@@ -14,6 +14,7 @@ ALLOWED = [(name, statement) for name, statement in STATEMENTS if statement["Eff
 # Resource "*", and why it cannot be narrower.
 ANY_RESOURCE = {
     "LaunchMachines.SeeMachinesAndPrices": "ec2:Describe* knows no resources",
+    "LaunchMachines.SeeQuotas": "servicequotas:GetServiceQuota knows no resources",
     "TaskExecutionRole.LogIn": "ecr:GetAuthorizationToken knows no resources",
     "RollService.SeeTasks": "ecs:ListTasks knows clusters by condition only, and there is one",
     "RollService.ReadAndRegisterRevisions": "ecs:DescribeTaskDefinition and RegisterTaskDefinition know no resources",
@@ -65,8 +66,14 @@ def test_nobody_is_trusted_but_the_service_that_needs_it() -> None:
 
 def test_only_machines_of_this_stack_may_be_ended() -> None:
     ending = [statement for _, statement in ALLOWED if "ec2:TerminateInstances" in listed(statement["Action"])]
-    assert len(ending) == 1
-    assert ending[0]["Condition"] == {"StringEquals": {"aws:ResourceTag/tidegate:stack": {"Ref": "AWS::StackName"}}}
+    assert len(ending) == 2, "the functions that launch, and the guards"
+    for statement in ending:
+        assert statement["Condition"] == {"StringEquals": {"aws:ResourceTag/tidegate:stack": {"Ref": "AWS::StackName"}}}
+
+
+def test_a_guard_may_end_machines_and_nothing_else() -> None:
+    [document] = [policy["PolicyDocument"] for policy in RESOURCES["GuardRole"]["Properties"]["Policies"]]
+    assert [statement["Action"] for statement in document["Statement"]] == ["ec2:TerminateInstances"]
 
 
 def test_the_tag_that_permissions_ask_for_is_the_tag_that_is_written() -> None:

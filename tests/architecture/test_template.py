@@ -17,6 +17,7 @@ from tests.architecture.cloudformation import (
     FUNCTIONS,
     RESOURCES,
     ROOT,
+    SAMPLES,
     TEMPLATE,
     module_of,
     of_type,
@@ -47,14 +48,14 @@ def resolved(value: Any) -> Any:
     return value
 
 
-def rules() -> dict[str, Any]:
-    """Event patterns by the sample event that is theirs. What comes through SQS stands in a rule of its own."""
-    found = {}
+def rules() -> dict[str, list[Any]]:
+    """Event patterns by the function that is theirs. What comes through SQS stands in a rule of its own."""
+    found: dict[str, list[Any]] = {}
     for function, properties in FUNCTIONS.items():
         for event in properties.get("Events", {}).values():
             if event["Type"] == "EventBridgeRule":
-                found[module_of(function)] = resolved(event["Properties"]["Pattern"])
-    found["on_data_dropped"] = resolved(RESOURCES["DropRule"]["Properties"]["EventPattern"])
+                found.setdefault(module_of(function), []).append(resolved(event["Properties"]["Pattern"]))
+    found["on_data_dropped"] = [resolved(RESOURCES["DropRule"]["Properties"]["EventPattern"])]
     return found
 
 
@@ -64,11 +65,11 @@ RULES = rules()
 def routed_events() -> dict[str, Any]:
     """Sample events as EventBridge sees them; a drop lies in its SQS message."""
     inner = {"on_data_dropped": json.loads(EVENTS["on_data_dropped"]["Records"][0]["body"])}
-    return {name: inner.get(name, event) for name, event in EVENTS.items()}
+    return {name: inner.get(name, event) for name, event in SAMPLES.items()}
 
 
-def matches(pattern: Any, event: Any) -> bool:
-    return bool(EventPattern(json.dumps(pattern), pattern).matches_event(event))
+def matches(patterns: list[Any], event: Any) -> bool:
+    return any(EventPattern(json.dumps(pattern), pattern).matches_event(event) for pattern in patterns)
 
 
 def test_every_handler_is_one_function_with_one_sample_event() -> None:
@@ -83,8 +84,15 @@ def test_a_function_is_named_as_its_handler(function: str) -> None:
 
 
 @pytest.mark.parametrize("rule", sorted(RULES))
-def test_only_its_own_event_matches_its_rule(rule: str) -> None:
-    assert {name for name, event in routed_events().items() if matches(RULES[rule], event)} == {rule}
+def test_only_its_own_events_match_its_rules(rule: str) -> None:
+    own = {name for name in SAMPLES if name.partition(".")[0] == rule}
+    assert {name for name, event in routed_events().items() if matches(RULES[rule], event)} == own
+
+
+def test_every_rule_has_a_sample() -> None:
+    for patterns in RULES.values():
+        for pattern in patterns:
+            assert any(matches([pattern], event) for event in routed_events().values()), pattern
 
 
 def changed(event: Any, path: str, value: Any) -> Any:
@@ -123,14 +131,15 @@ def test_a_rule_leaves_alone_what_is_not_ours(rule: str, path: str, value: Any) 
     assert not matches(RULES[rule], changed(event, path, value))
 
 
-@pytest.mark.parametrize("kind", ["EC2 Spot Instance Interruption Warning", "EC2 Instance Rebalance Recommendation"])
-def test_warnings_reach_the_function_of_machines(kind: str) -> None:
-    assert matches(RULES["on_machine_changed"], changed(EVENTS["on_machine_changed"], "detail-type", kind))
+@pytest.mark.parametrize("key", ["logs/x/1/train.log", "logs/x/1/boot.log", "raw/logs/x/1/outcome.json"])
+def test_of_the_logs_only_outcomes_reach_the_function_of_machines(key: str) -> None:
+    event = changed(SAMPLES["on_machine_changed.outcome"], "detail.object.key", key)
+    assert not matches(RULES["on_machine_changed"], event)
 
 
-@pytest.mark.parametrize("name", sorted(EVENTS))
+@pytest.mark.parametrize("name", sorted(SAMPLES))
 def test_its_handler_parses_its_sample_event(name: str) -> None:
-    assert importlib.import_module(name).parse(_one(EVENTS[name]))
+    assert importlib.import_module(name.partition(".")[0]).parse(_one(SAMPLES[name]))
 
 
 def _one(event: Any) -> Any:
@@ -303,3 +312,4 @@ def test_the_stack_states_only_known_conditions() -> None:
 def test_the_sample_event_of_a_timer_is_what_the_timer_sends() -> None:
     body = json.loads(EVENTS["on_batch_settled"]["Records"][0]["body"])
     assert set(body) == {"dataset", "batch", "as_of"}
+    assert set(json.loads(SAMPLES["on_batch_settled.machine"]["Records"][0]["body"])) == {"machine"}

@@ -18,7 +18,7 @@ AFTER = Metrics(1000, 0.84, 0.5, 0.03, {"neg": 0.84, "pos": 0.84})
 def challenger(metrics: Metrics = AFTER, wins: int = 60, losses: int = 20, before: Metrics = BEFORE) -> Model:
     comparison = Comparison("champ", before, wins, losses, 1000)
     made = datetime(2026, 1, 1, tzinfo=UTC)
-    return Model("new", "films", "sha256:0", metrics, comparison, "0", 10000, 0, "linear", 21.4, made, False)
+    return Model("new", "films", "sha256:0", metrics, comparison, "0", 10000, 0, "linear", 21.4, made, False, 1)
 
 
 class TestMcNemar:

@@ -30,6 +30,7 @@ MANIFEST: dict[str, Any] = {
     "seconds": 21.4,
     "created_at": "2026-01-01T00:00:00Z",
     "resumed": None,
+    "attempt": 1,
 }
 COMPARISON = {
     "champion": "films-0",

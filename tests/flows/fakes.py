@@ -12,15 +12,18 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from controlplane.domain.account import Preconditions, Quota
 from controlplane.domain.alarms import Answer
 from controlplane.domain.alerts import Alert
 from controlplane.domain.batches import Batch, RefusedDrop
 from controlplane.domain.drops import Drop, Finding
 from controlplane.domain.images import Push
 from controlplane.domain.models import BadManifest
+from controlplane.domain.pools import Ask, Pool, Rest
+from controlplane.domain.refusals import Refusal
 from controlplane.domain.releases import Deployment, Release, Rollout, ServiceView
 from controlplane.domain.runs import Machine, Outcome, Queue, Run
-from controlplane.ports import Conflict, Record
+from controlplane.ports import Conflict, LaunchRefused, Record
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SENDING = timedelta(minutes=1)
@@ -48,6 +51,8 @@ class FakeLedger:
     runs_queue: Queue = field(default_factory=Queue)
     champions: dict[str, str] = field(default_factory=dict)
     baselines: dict[str, str] = field(default_factory=dict)
+    pool_rests: dict[tuple[str, Pool], Rest] = field(default_factory=dict)
+    suspected: dict[str, datetime] = field(default_factory=dict)
     the_rollout: Rollout = field(default_factory=Rollout)
     releases: dict[int, Release] = field(default_factory=dict)
     answers: dict[str, Answer] = field(default_factory=dict)
@@ -75,15 +80,27 @@ class FakeLedger:
     def accepted_drops(self, dataset: str) -> Sequence[Drop]:
         return list(self.accepted.get(dataset, {}).values())
 
-    def close(self, batch: Batch, *, run: Run | None, queue: Queue, alerts: Sequence[Alert], record: Record) -> None:
+    def close(
+        self,
+        batch: Batch,
+        *,
+        run: Run | None,
+        queue: Queue,
+        alerts: Sequence[Alert],
+        records: Sequence[Record],
+        replaced: Run | None = None,
+    ) -> None:
         self._must(self.batches.get(batch.dataset) == batch)
+        changed = [each for each in (run, replaced) if each]
+        self._must(all(self._run_version(each) == each.version for each in changed))
+        self._must(run is None or self.runs_queue.version == queue.version)
+        for each in changed:
+            self.runs[each.run_id] = replace(each, version=each.version + 1)
         if run:
-            self._must(self._run_version(run) == run.version and self.runs_queue.version == queue.version)
-            self.runs[run.run_id] = replace(run, version=run.version + 1)
             self.runs_queue = replace(queue, version=queue.version + 1)
         del self.batches[batch.dataset]
         self._note(alerts)
-        self.history.append(record)
+        self.history += records
 
     def run(self, run_id: str) -> Run | None:
         return self.runs.get(run_id)
@@ -100,6 +117,7 @@ class FakeLedger:
         champion: str | None = None,
         baseline: str | None = None,
         alerts: Sequence[Alert] = (),
+        rests: Sequence[Rest] = (),
     ) -> Run:
         self._must(self._run_version(run) == run.version)
         self._must(queue is None or self.runs_queue.version == queue.version)
@@ -110,9 +128,24 @@ class FakeLedger:
             self.champions[run.dataset] = champion
         if baseline is not None:
             self.baselines[run.dataset] = baseline
+        self.pool_rests.update({(rest.lifecycle, rest.pool): rest for rest in rests})
         self._note(alerts)
         self.history.append(record)
         return self.runs[run.run_id]
+
+    def rests(self) -> Sequence[Rest]:
+        return list(self.pool_rests.values())
+
+    def suspects(self) -> Mapping[str, datetime]:
+        return dict(self.suspected)
+
+    def suspect(self, machine_id: str, record: Record) -> None:
+        if machine_id not in self.suspected:
+            self.suspected[machine_id] = record.at
+            self.history.append(record)
+
+    def cleared(self, machine_id: str) -> None:
+        self.suspected.pop(machine_id, None)
 
     def champion(self, dataset: str) -> str | None:
         return self.champions.get(dataset)
@@ -236,28 +269,52 @@ class FakeBucket:
         return self.outcomes.get((run_id, attempt))
 
 
+def refused(code: str, message: str = "none here", *pools: Pool) -> LaunchRefused:
+    """One answer of EC2 to all pools, or to each of these."""
+    return LaunchRefused([Refusal(code, message, pool) for pool in pools] or [Refusal(code, message)])
+
+
+A_POOL = Pool("c6i.large", "s-a")
+NO_CAPACITY = refused("InsufficientInstanceCapacity")
+BAD_REQUEST = refused("InvalidAMIID.NotFound", "no such image")
+
+
 @dataclass
 class FakeFleet:
-    """EC2 Fleet: one answer a client token, good or bad; `refusals` are the answers to the next new tokens."""
+    """EC2 Fleet: one answer a client token, good or bad; the same token with another question is refused.
+
+    `refusals` are the answers to the next new tokens; `empty` are (lifecycle, pool) without a machine.
+    """
 
     clock: FakeClock
     refusals: list[Exception] = field(default_factory=list)
+    empty: set[tuple[str, Pool]] = field(default_factory=set)
     answers: dict[str, Machine | Exception] = field(default_factory=dict)
+    asked: dict[str, Ask] = field(default_factory=dict)
     launched: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
-    strangers: set[str] = field(default_factory=set)
 
     def launch(self, run: Run) -> Machine:
         token = run.launch_token
+        if self.asked.setdefault(token, run.ask) != run.ask:
+            raise refused("IdempotentParameterMismatch", "the token came with another question")
         if token not in self.answers:
-            self.answers[token] = self.refusals.pop(0) if self.refusals else self.boot(run.run_id)
+            self.answers[token] = self.refusals.pop(0) if self.refusals else self._answer(run)
         answer = self.answers[token]
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def boot(self, run_id: str) -> Machine:
-        machine = Machine(f"i-{len(self.launched) + 1}", "c6i.large", "eu-west-1a", "spot", 0.04)
+    def _answer(self, run: Run) -> Machine | Exception:
+        """The first pool that has one."""
+        for pool in run.ask.pools:
+            if (run.ask.lifecycle, pool) not in self.empty:
+                return self.boot(run.run_id, pool, run.ask.lifecycle)
+        return refused("InsufficientInstanceCapacity", "none here", *run.ask.pools)
+
+    def boot(self, run_id: str, pool: Pool = A_POOL, lifecycle: str = "spot") -> Machine:
+        name = f"i-{len(self.launched) + 1}"
+        machine = Machine(name, pool.machine_type, f"zone of {pool.subnet}", lifecycle, 0.04, pool.subnet)
         self.launched[machine.machine_id] = (run_id, self.clock())
         return machine
 
@@ -270,6 +327,27 @@ class FakeFleet:
     def end(self, machine_id: str) -> None:
         assert machine_id in self.launched, "IAM allows to end only the stack's own machines"
         self.gone.add(machine_id)
+
+
+@dataclass
+class FakeGuard:
+    schedules: dict[str, datetime] = field(default_factory=dict)
+
+    def set(self, machine_id: str, at: datetime) -> None:
+        self.schedules.setdefault(machine_id, at)
+
+
+@dataclass
+class FakeAccount:
+    """An account that has all that it needs, until a test says otherwise."""
+
+    has_spot_role: bool | None = True
+    vcpus: float | None = 64
+    looked_at: int = 0
+
+    def preconditions(self, quota: Quota) -> Preconditions:
+        self.looked_at += 1
+        return Preconditions(self.has_spot_role, quota, self.vcpus)
 
 
 @dataclass
@@ -329,12 +407,13 @@ class FakeImages:
 
 @dataclass(frozen=True)
 class Ring:
-    """A delayed message; no dataset: only look at the queue of runs."""
+    """A delayed message; no dataset and no machine: only look at the queue of runs."""
 
     due: datetime
     dataset: str | None = None
     batch: str = ""
     as_of: datetime | None = None
+    machine: str | None = None
 
 
 @dataclass
@@ -347,6 +426,9 @@ class FakeTimer:
 
     def launch(self, after: timedelta) -> None:
         self.rings.append(Ring(self.clock() + after))
+
+    def machine(self, machine_id: str, after: timedelta) -> None:
+        self.rings.append(Ring(self.clock() + after, machine=machine_id))
 
 
 @dataclass

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from controlplane.ports import BadFleet, NoCapacity, TryAgain
+from controlplane.ports import TryAgain
 
-from tests.flows.fakes import Ring
+from tests.flows.fakes import BAD_REQUEST, NO_CAPACITY, Ring
 from tests.flows.world import BAD, Fuse, Killed, World, alarm
 
 Event = Callable[[], object]
@@ -53,17 +53,17 @@ def a_ring(world: World) -> Event:
 
 
 def a_ring_without_capacity(world: World) -> Event:
-    world.fleet.refusals = [NoCapacity("none")]
+    world.fleet.refusals = [NO_CAPACITY]
     return a_ring(world)
 
 
 def a_ring_with_a_bad_fleet(world: World) -> Event:
-    world.fleet.refusals = [BadFleet("EC2 refused.")]
+    world.fleet.refusals = [BAD_REQUEST]
     return a_ring(world)
 
 
 def a_ring_for_data_that_failed(world: World) -> Event:
-    world.fleet.refusals = [BadFleet("EC2 refused.")]
+    world.fleet.refusals = [BAD_REQUEST]
     world.dropped_run()
     return a_ring(world)
 
@@ -140,7 +140,7 @@ def errors(world: World) -> Event:
 
 def a_look_that_finds_much(world: World) -> Event:
     """A lost batch timer, a vanished machine, a lost model, an orphan, a lost push, a lost completion."""
-    world.limits = world.limits.__class__(5, 3, 4, world.limits.capacity_wait)
+    world.policy = replace(world.policy, max_concurrent=5)
     world.push("v1")
     world.service.completes()
     world.push("v2", told=False)

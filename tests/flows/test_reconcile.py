@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from controlplane.domain.drops import Drop
+from controlplane.domain.runs import Run
 
 from tests.flows.test_releasing import rolled_out
 from tests.flows.world import BAD, World
@@ -92,24 +93,52 @@ class TestRuns:
         assert world.ledger.runs[run.run_id].machine == "i-2"
 
 
+def looked_at_twice(world: World) -> None:
+    for _ in range(2):
+        world.clock.forward(minutes=5)
+        world.on_reconcile_due()
+
+
 class TestOrphans:
-    def test_a_machine_without_a_run_is_ended_after_a_grace_and_told(self) -> None:
+    def test_a_machine_without_a_run_is_ended_at_the_second_look_and_told(self) -> None:
         world = World()
         world.fleet.boot("unknown-1")
-        world.clock.forward(minutes=2)
         world.on_reconcile_due()
         assert world.fleet.gone == set()
+        assert world.ledger.history[-1].now == "SUSPECTED"
+        world.clock.forward(minutes=3)
+        world.on_reconcile_due()
+        assert world.fleet.gone == set(), "two looks right after each other are one"
         world.clock.forward(minutes=2)
         world.on_reconcile_due()
         assert world.fleet.gone == {"i-1"}
         assert world.subjects == ["Tidegate: stray machine i-1 ended"]
 
+    def test_a_suspect_that_has_a_run_after_all_is_cleared(self) -> None:
+        world = World()
+        world.fleet.boot("late-1")
+        world.on_reconcile_due()
+        assert set(world.ledger.suspects()) == {"i-1"}
+        run = Run("late-1", "late", "sha256:0", world.clock.now)
+        world.ledger.runs["late-1"] = run.claimed(world.clock.now)
+        world.clock.forward(minutes=5)
+        world.on_reconcile_due()
+        assert world.fleet.gone == set() and world.ledger.suspects() == {}
+
+    def test_a_suspect_that_ended_by_itself_is_forgotten(self) -> None:
+        world = World()
+        world.fleet.boot("unknown-1")
+        world.on_reconcile_due()
+        world.fleet.gone.add("i-1")
+        world.clock.forward(minutes=5)
+        assert world.on_reconcile_due() == []
+        assert world.ledger.suspects() == {} and world.subjects == []
+
     def test_it_is_told_once(self) -> None:
         world = World()
         world.fleet.boot("unknown-1")
-        world.clock.forward(minutes=5)
-        for _ in range(5):
-            world.on_reconcile_due()
+        for _ in range(3):
+            looked_at_twice(world)
         assert len(world.subjects) == 1
 
     @pytest.mark.parametrize("ends", ["promoted", "failed"])
@@ -122,8 +151,7 @@ class TestOrphans:
         else:
             world.trainer_says(run, "failed", "No.")
             world.on_machine_changed("i-1", alive=False)
-        world.clock.forward(minutes=5)
-        world.on_reconcile_due()
+        looked_at_twice(world)
         assert world.fleet.gone == {"i-1"}
 
     def test_a_machine_that_tidies_up_after_its_run_is_left_alone(self) -> None:
@@ -135,29 +163,49 @@ class TestOrphans:
         told = list(world.subjects)
         world.clock.forward(minutes=2)
         world.on_reconcile_due()
-        assert world.fleet.gone == set() and world.subjects == told
+        assert world.fleet.gone == set() and world.subjects == told and world.ledger.suspects() == {}
 
     def test_a_machine_that_outlives_its_timer_is_ended(self) -> None:
         world = World()
         world.dropped_run()
-        world.clock.forward(hours=4, minutes=5)
-        world.on_reconcile_due()
+        world.clock.forward(hours=4)
+        looked_at_twice(world)
         assert world.fleet.gone == {"i-1"}
 
     def test_the_runs_own_machine_is_not_ended_before(self) -> None:
         world = World()
         world.dropped_run()
         world.clock.forward(hours=3)
-        world.on_reconcile_due()
+        looked_at_twice(world)
         assert world.fleet.gone == set()
 
     def test_a_second_machine_of_a_run_is_ended(self) -> None:
         world = World()
         run = world.dropped_run()
         world.fleet.boot(run.run_id)
-        world.clock.forward(minutes=5)
-        world.on_reconcile_due()
+        looked_at_twice(world)
         assert world.fleet.gone == {"i-2"}
+
+    def test_a_machine_that_ec2_took_back_but_never_took_is_ended(self) -> None:
+        """Its run went on elsewhere when it was warned."""
+        world = World()
+        world.dropped_run()
+        world.on_machine_warned("i-1")
+        world.wait(seconds=21)
+        assert world.run.machine == "i-2"
+        looked_at_twice(world)
+        assert world.fleet.gone == {"i-1"}
+
+    def test_a_guard_that_was_lost_is_set_again_and_one_that_is_there_is_kept(self) -> None:
+        world = World()
+        world.dropped_run()
+        first = dict(world.guard.schedules)
+        world.clock.forward(hours=1)
+        world.on_reconcile_due()
+        assert world.guard.schedules == first
+        world.guard.schedules.clear()
+        world.on_reconcile_due()
+        assert world.guard.schedules == first, "by when it was launched, not by when that was found"
 
     def test_a_machine_whose_launch_was_not_written_down_is_adopted(self) -> None:
         world = World()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from controlplane.domain.runs import CLAIM_LEASE, Run, RunState
-from controlplane.ports import BadFleet, Conflict, NoCapacity, TryAgain
+from controlplane.ports import Conflict, TryAgain
 
-from tests.flows.fakes import Ring
+from tests.flows.fakes import BAD_REQUEST, NO_CAPACITY, Ring
 from tests.flows.world import PATIENCE, Killed, World
 
 OTHER = b"text,label\ngreat,pos\nawful,neg\n"
@@ -46,12 +46,12 @@ class TestLaunching:
 
     def test_without_capacity_it_waits_and_asks_again_with_a_new_token(self) -> None:
         world = World()
-        world.fleet.refusals = [NoCapacity("none"), NoCapacity("none")]
+        world.fleet.refusals = [NO_CAPACITY, NO_CAPACITY]
         run = world.dropped_run()
-        assert (state_of(world, run), world.ledger.runs[run.run_id].reason) == ("QUEUED", "none")
-        world.wait(seconds=121)
         assert state_of(world, run) == "QUEUED"
         world.wait(seconds=121)
+        assert state_of(world, run) == "QUEUED"
+        world.wait(seconds=241)
         assert state_of(world, run) == "LAUNCHING"
         assert list(world.fleet.answers) == [f"{run.run_id}-{attempt}" for attempt in (1, 2, 3)]
         assert list(world.fleet.launched) == ["i-1"]
@@ -59,17 +59,17 @@ class TestLaunching:
 
     def test_a_fleet_that_is_refused_fails_the_run_and_says_what_to_do(self) -> None:
         world = World()
-        world.fleet.refusals = [BadFleet("EC2 refused: no such subnet. Mend the stack's parameters.")]
+        world.fleet.refusals = [BAD_REQUEST]
         run = world.dropped_run()
         assert state_of(world, run) == "FAILED"
         assert len(world.subjects) == 1
-        assert "Mend the stack's parameters" in world.notifier.mails[0].body
+        assert "What to do: Give TrainerAmi the name of an SSM parameter" in world.notifier.mails[0].body
         assert world.ledger.queue().active == world.ledger.queue().waiting == ()
 
     def test_a_failed_run_is_tried_again_when_its_data_is_dropped_again(self) -> None:
         """The alert says so."""
         world = World()
-        world.fleet.refusals = [BadFleet("EC2 refused.")]
+        world.fleet.refusals = [BAD_REQUEST]
         run = world.dropped_run()
         world.drop()
         world.wait(seconds=61)
@@ -79,7 +79,7 @@ class TestLaunching:
 
     def test_a_failed_run_whose_batch_event_comes_again_is_not_tried_again(self) -> None:
         world = World()
-        world.fleet.refusals = [BadFleet("EC2 refused.")]
+        world.fleet.refusals = [BAD_REQUEST]
         drop = world.drop()
         [ring] = world.timer.rings
         world.wait(seconds=61)
@@ -110,9 +110,9 @@ class TestLaunching:
         world = World()
         world.drop()
         world.clock.forward(seconds=61)
-        training = world._training()
-        training.settle("default", world.ledger.batches["default"].batch_id, world.clock.now, patience=PATIENCE)
-        run = training._claim(world.run.run_id)
+        batch = world.ledger.batches["default"]
+        world._training().settle("default", batch.batch_id, world.clock.now, patience=PATIENCE)
+        run = world._launching()._claim(world.run.run_id)
         assert run
         world.fleet.launch(run)
         with pytest.raises(TryAgain):
@@ -349,7 +349,7 @@ class TestTheQueue:
 
     def test_one_that_finds_no_machine_leaves_its_place_to_nobody_behind_it(self) -> None:
         world = World(max_concurrent=1)
-        world.fleet.refusals = [NoCapacity("none")]
+        world.fleet.refusals = [NO_CAPACITY]
         first = world.dropped_run("raw/a/a.csv")
         second = world.dropped_run("raw/b/a.csv")
         world.wait(seconds=121)

@@ -14,18 +14,24 @@ from controlplane.domain.config import Config
 from controlplane.domain.drops import Columns, Drop
 from controlplane.domain.gate import Policy
 from controlplane.domain.images import Push, deployable
+from controlplane.domain.pools import SpotPolicy, pools_of
 from controlplane.domain.runs import Outcome, Run
 from controlplane.flows.common import tell_people
 from controlplane.flows.incidents import Incidents
 from controlplane.flows.ingest import Ingest
+from controlplane.flows.launching import Launching, LaunchPolicy
+from controlplane.flows.machines import Machines
 from controlplane.flows.reconcile import Reconcile, push_cause
 from controlplane.flows.releasing import Releasing
+from controlplane.flows.runbook import RunBook
 from controlplane.flows.training import RunLimits, Training
 
 from tests.flows.fakes import (
+    FakeAccount,
     FakeBucket,
     FakeClock,
     FakeFleet,
+    FakeGuard,
     FakeImages,
     FakeLedger,
     FakeNotifier,
@@ -37,6 +43,7 @@ from tests.flows.fakes import (
 GOOD = b"text,label\ngood,pos\nbad,neg\n"
 BAD = b"text,label\n"
 REPOSITORY = "tidegate/inference"
+POOLS = pools_of(["c6i.large", "c5.large", "m6i.large", "m5.large", "m5a.large"], ["s-a", "s-b"])
 PATIENCE = Patience(quiet=timedelta(seconds=60), max_wait=timedelta(seconds=900))
 POLICY = Policy(min_gain=0.002, max_p=0.05, max_class_loss=0.05, max_calibration_loss=0.02)
 Port = TypeVar("Port")
@@ -91,7 +98,10 @@ class World:
         self.fleet, self.timer = FakeFleet(self.clock), FakeTimer(self.clock)
         self.service, self.notifier = FakeService(), FakeNotifier()
         self.served_dataset, self.fuse = served_dataset, Fuse()
-        self.limits = RunLimits(max_concurrent, max_attempts, 4, timedelta(seconds=120))
+        self.guard, self.account, self.max_attempts = FakeGuard(), FakeAccount(), max_attempts
+        spot = SpotPolicy(attempts=3, deadline=timedelta(hours=24))
+        self.policy = LaunchPolicy(POOLS, max_concurrent, timedelta(hours=4), timedelta(seconds=120), spot)
+        self.limits = RunLimits(max_hours=4)
         self.config = Config()
 
     # -- what people and AWS do -----------------------------------------------------------------------------------
@@ -192,28 +202,35 @@ class World:
         return ingest.take(drop)
 
     def on_batch_settled(self, ring: Ring) -> None:
-        training = self._training()
         if ring.dataset is not None and ring.as_of is not None:
-            training.settle(ring.dataset, ring.batch, ring.as_of, patience=PATIENCE)
-        training.work_queue()
+            self._training().settle(ring.dataset, ring.batch, ring.as_of, patience=PATIENCE)
+        if ring.machine is not None:
+            self._machines().not_heard_of(ring.machine)
+        self._launching().work_queue()
         self._tell()
 
     def on_machine_changed(self, machine: str, *, alive: bool) -> str:
-        training = self._training()
-        told = training.machine_changed(machine, alive=alive)
-        if not alive:
-            training.work_queue()
+        told = self._machines().changed(machine, alive=alive)
+        self._launching().work_queue()
+        self._tell()
+        return told
+
+    def on_machine_warned(self, machine: str) -> str:
+        return self._machines().warned(machine)
+
+    def on_attempt_ended(self, run_id: str, attempt: int) -> str:
+        told = self._machines().said(run_id, attempt)
+        self._launching().work_queue()
         self._tell()
         return told
 
     def on_model_published(self, run_id: str) -> None:
-        training = self._training()
-        run = training.model_published(run_id, policy=POLICY, served_dataset=self.served_dataset)
+        run = self._training().model_published(run_id, policy=POLICY, served_dataset=self.served_dataset)
         if run is None:
             return
         if run.state == "PROMOTED" and run.dataset == self.served_dataset:
             self._releasing().propose(f"model {run_id}", model=run_id)
-        training.work_queue()
+        self._launching().work_queue()
         self._tell()
 
     def on_image_pushed(self, push: Push) -> None:
@@ -246,6 +263,8 @@ class World:
             fleet=guard(self.fleet),
             images=guard(self.images),
             training=self._training(),
+            launching=self._launching(),
+            machines=self._machines(),
             releasing=self._releasing(),
             clock=self.clock,
             patience=PATIENCE,
@@ -257,6 +276,36 @@ class World:
         self._tell()
         return found
 
+    def _book(self) -> RunBook:
+        return RunBook(self.fuse.guard(self.ledger), self.clock, "data")
+
+    def _launching(self) -> Launching:
+        guard = self.fuse.guard
+        return Launching(
+            guard(self.ledger),
+            guard(self.bucket),
+            guard(self.fleet),
+            guard(self.guard),
+            guard(self.account),
+            guard(self.timer),
+            self.clock,
+            lambda: 0.0,
+            self._book(),
+            self.policy,
+        )
+
+    def _machines(self) -> Machines:
+        guard = self.fuse.guard
+        return Machines(
+            guard(self.ledger),
+            guard(self.bucket),
+            guard(self.fleet),
+            guard(self.timer),
+            self.clock,
+            self._book(),
+            self.max_attempts,
+        )
+
     def _training(self) -> Training:
         guard = self.fuse.guard
         return Training(
@@ -265,8 +314,8 @@ class World:
             guard(self.fleet),
             guard(self.timer),
             self.clock,
+            self._book(),
             self.limits,
-            "data",
             self.config,
         )
 

@@ -19,6 +19,7 @@ import pytest
 from controlplane.domain.alarms import AlarmChange
 from controlplane.domain.drops import Drop
 from controlplane.domain.images import Push
+from controlplane.domain.machines import AttemptEnded, MachineChanged
 
 from tests.handlers.samples import dropped, message, sample
 
@@ -114,27 +115,22 @@ class TestAMachine:
     def test_its_state(self, state: str, alive: bool | None) -> None:
         event = sample("on_machine_changed")
         event["detail"]["state"] = state
-        assert on_machine_changed.parse(event) == on_machine_changed.MachineChange("i-0abcd1234efgh5678", alive)
+        assert on_machine_changed.parse(event) == MachineChanged("i-0abcd1234efgh5678", alive)
 
-    @pytest.mark.parametrize(
-        "event",
-        [
-            {
-                "detail-type": "EC2 Spot Instance Interruption Warning",
-                "source": "aws.ec2",
-                "resources": ["arn:aws:ec2:us-east-1b:instance/i-1"],
-                "detail": {"instance-id": "i-1", "instance-action": "terminate"},
-            },
-            {
-                "detail-type": "EC2 Instance Rebalance Recommendation",
-                "source": "aws.ec2",
-                "resources": [],
-                "detail": {"instance-id": "i-1"},
-            },
-        ],
-    )
-    def test_a_warning_is_only_a_warning(self, event: dict[str, Any]) -> None:
-        assert on_machine_changed.parse(event) == on_machine_changed.MachineChange("i-1", None)
+    @pytest.mark.parametrize("kind", ["spot", "rebalance"])
+    def test_a_warning_is_only_a_warning(self, kind: str) -> None:
+        told = on_machine_changed.parse(sample(f"on_machine_changed.{kind}"))
+        assert told == MachineChanged("i-0abcd1234efgh5678", None, is_warning=True)
+
+    def test_the_trainers_last_word_names_run_and_attempt(self) -> None:
+        told = on_machine_changed.parse(sample("on_machine_changed.outcome"))
+        assert told == AttemptEnded("default-3f2a9c1b7e44", 2)
+
+    @pytest.mark.parametrize("key", ["logs/x/1/plots/outcome.json", "logs/x/one/outcome.json", "logs/x/outcome.json"])
+    def test_other_objects_of_that_name_are_not_it(self, key: str) -> None:
+        event = sample("on_machine_changed.outcome")
+        event["detail"]["object"]["key"] = key
+        assert on_machine_changed.parse(event) is None
 
 
 class TestAnImage:
@@ -179,6 +175,10 @@ class TestTheRest:
 
     def test_a_timer_without_a_batch_only_looks(self) -> None:
         assert on_batch_settled.parse({"Records": [message({})]}) == on_batch_settled.Ring(None, "", None)
+
+    def test_a_timer_may_name_a_machine_that_was_warned(self) -> None:
+        ring = on_batch_settled.parse(sample("on_batch_settled.machine"))
+        assert ring == on_batch_settled.Ring(None, "", None, "i-0abcd1234efgh5678")
 
     def test_a_model_is_named_by_its_folder(self) -> None:
         assert on_model_published.parse(sample("on_model_published")) == "default-3f2a9c1b7e44"

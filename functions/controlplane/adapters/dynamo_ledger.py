@@ -4,6 +4,8 @@
     drop          <drop id>            which batch took it in
     drops <dataset>  <drop id>         an accepted drop
     run           <run id>             queue  "runs"       champion, baseline  <dataset>
+    rest          <lifecycle> <type> <subnet>   a pool that is left out for a while
+    suspect       <machine id>         a machine that was found without a run, and when first
     rollout       "service"            release  <number>
     answer        <incident>           alert  <alert id>   unsent  <alert id>
     history <yyyy-mm>  <time> <subject>  append-only
@@ -13,9 +15,10 @@ A change and what belongs to it go in one transaction; a version that moved mean
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +30,7 @@ from ..domain.alerts import Alert
 from ..domain.batches import Batch
 from ..domain.drops import Drop
 from ..domain.money import dollars
+from ..domain.pools import Rest
 from ..domain.releases import Release, Rollout
 from ..domain.runs import Queue, Run
 from ..ports import Conflict, Record
@@ -67,12 +71,24 @@ class DynamoLedger:
     def accepted_drops(self, dataset: str) -> Sequence[Drop]:
         return self._all(Drop, f"drops {dataset}")
 
-    def close(self, batch: Batch, *, run: Run | None, queue: Queue, alerts: Sequence[Alert], record: Record) -> None:
+    def close(
+        self,
+        batch: Batch,
+        *,
+        run: Run | None,
+        queue: Queue,
+        alerts: Sequence[Alert],
+        records: Sequence[Record],
+        replaced: Run | None = None,
+    ) -> None:
         writes = [self._gone("batch", batch.dataset, encode(batch)), *self._noted(alerts)]
+        for changed in (run, replaced):
+            if changed:
+                stored = encode(replace(changed, version=changed.version + 1))
+                writes.append(self._next("run", changed.run_id, stored, changed.version))
         if run:
-            queued = encode(replace(run, version=run.version + 1))
-            writes += [self._next("run", run.run_id, queued, run.version), self._queue(queue)]
-        self._write(writes, [record])
+            writes.append(self._queue(queue))
+        self._write(writes, records)
 
     # -- runs ---------------------------------------------------------------------------------------------------------
     def run(self, run_id: str) -> Run | None:
@@ -90,9 +106,14 @@ class DynamoLedger:
         champion: str | None = None,
         baseline: str | None = None,
         alerts: Sequence[Alert] = (),
+        rests: Sequence[Rest] = (),
     ) -> Run:
         saved = replace(run, version=run.version + 1)
         writes = [self._next("run", run.run_id, encode(saved), run.version), *self._noted(alerts)]
+        writes += [
+            self._put("rest", f"{rest.lifecycle} {rest.pool.machine_type} {rest.pool.subnet}", encode(rest))
+            for rest in rests
+        ]
         if queue is not None:
             writes.append(self._queue(queue))
         if champion is not None:
@@ -104,6 +125,19 @@ class DynamoLedger:
             cost = dollars(run.stints, record.at)
             log_line(subject=f"cost of {run.run_id}", **({} if cost is None else {"dollars": round(cost, 6)}))
         return saved
+
+    def rests(self) -> Sequence[Rest]:
+        return self._all(Rest, "rest")
+
+    def suspects(self) -> Mapping[str, datetime]:
+        return {name: datetime.fromisoformat(json.loads(doc)) for name, doc in self._documents("suspect")}
+
+    def suspect(self, machine_id: str, record: Record) -> None:
+        with contextlib.suppress(Conflict):  # it is suspected already
+            self._write([self._new("suspect", machine_id, json.dumps(record.at.isoformat()))], [record])
+
+    def cleared(self, machine_id: str) -> None:
+        self._dynamodb.delete_item(TableName=self._table, Key=_key("suspect", machine_id))
 
     def champion(self, dataset: str) -> str | None:
         item = self._item("champion", dataset)
@@ -185,13 +219,17 @@ class DynamoLedger:
         return decode(shape, item["doc"]["S"]) if item else None
 
     def _all(self, shape: type[T], kind: str) -> list[T]:
+        return [decode(shape, doc) for _, doc in self._documents(kind)]
+
+    def _documents(self, kind: str) -> list[tuple[str, str]]:
+        """Id and document of every item of the kind."""
         pages = self._dynamodb.get_paginator("query").paginate(
             TableName=self._table,
             ConsistentRead=True,
             KeyConditionExpression="kind = :kind",
             ExpressionAttributeValues={":kind": {"S": kind}},
         )
-        return [decode(shape, item["doc"]["S"]) for page in pages for item in page["Items"]]
+        return [(item["id"]["S"], item["doc"]["S"]) for page in pages for item in page["Items"]]
 
     def _put(self, kind: str, name: str, doc: str, condition: Item | None = None, **more: Any) -> Item:
         attributes = {key: {"N": str(value)} if isinstance(value, int) else value for key, value in more.items()}

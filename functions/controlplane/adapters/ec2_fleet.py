@@ -1,57 +1,31 @@
-"""Training machines: EC2 Fleet, type instant, over every pool of the stack's types and subnets.
+"""Training machines: EC2 Fleet, type instant, over the pools that the attempt asks; Spot or on-demand.
 
 docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateFleet.html
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from ..domain.pools import SPOT, Pool
+from ..domain.refusals import Refusal
 from ..domain.runs import Machine, Run
-from ..ports import BadFleet, NoCapacity
+from ..ports import LaunchRefused
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
-NO_CAPACITY = {
-    "InsufficientInstanceCapacity",
-    "UnfulfillableCapacity",
-    "InsufficientCapacityOnHost",
-    "SpotMaxPriceTooLow",
-    "MaxSpotInstanceCountExceeded",
-    "VcpuLimitExceeded",
-    "TargetCapacityLimitExceeded",
-    "TargetCapacityLimitExceededException",
-    "RequestLimitExceeded",
-    "Throttling",
-    "ThrottlingException",
-    "Unsupported",
-    "InsufficientFreeAddressesInSubnet",
-    "InternalError",
-    "Unavailable",
-    "ServiceUnavailable",
-}
 ALIVE = ["pending", "running"]
 
 
 class Ec2Fleet:
-    def __init__(
-        self,
-        ec2: EC2Client,
-        *,
-        launch_template: str,
-        version: str,
-        subnets: Sequence[str],
-        types: Sequence[str],
-        stack: str,
-    ) -> None:
+    def __init__(self, ec2: EC2Client, *, launch_template: str, version: str, stack: str) -> None:
         self._ec2, self._stack = ec2, stack
         self._template = {"LaunchTemplateId": launch_template, "Version": version}
-        self._pools = [{"InstanceType": kind, "SubnetId": subnet} for kind in types for subnet in subnets]
 
     def launch(self, run: Run) -> Machine:
         tags = {
@@ -60,50 +34,55 @@ class Ec2Fleet:
             "tidegate:stack": self._stack,
             "tidegate:attempt": str(run.attempt),
         }
+        pools = [{"InstanceType": pool.machine_type, "SubnetId": pool.subnet} for pool in run.ask.pools]
         try:
             reply: Mapping[str, Any] = self._ec2.create_fleet(
                 Type="instant",
                 ClientToken=run.launch_token,
-                SpotOptions={"AllocationStrategy": "price-capacity-optimized"},
-                TargetCapacitySpecification={"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "spot"},
+                TargetCapacitySpecification={
+                    "TotalTargetCapacity": 1,
+                    "DefaultTargetCapacityType": run.ask.lifecycle,  # type: ignore[typeddict-item]
+                },
                 LaunchTemplateConfigs=[
-                    {"LaunchTemplateSpecification": self._template, "Overrides": self._pools}  # type: ignore[typeddict-item]
+                    {"LaunchTemplateSpecification": self._template, "Overrides": pools}  # type: ignore[typeddict-item]
                 ],
                 TagSpecifications=[
                     {"ResourceType": "instance", "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
                 ],
+                **_strategy(run.ask.lifecycle),
             )
         except ClientError as fault:
             told = fault.response["Error"]
             if told["Code"] == "IdempotentParameterMismatch" and (known := self._known(run)):
                 return known  # the stack changed between a launch and its record; the machine is there all the same
-            if fault.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
-                raise NoCapacity(f"EC2 is in trouble ({told['Code']}): {told['Message']}") from fault
-            raise _refusal(told["Code"], told["Message"]) from fault
+            theirs = fault.response["ResponseMetadata"]["HTTPStatusCode"] >= 500
+            raise LaunchRefused([Refusal(told["Code"], told["Message"], server_fault=theirs)]) from fault
         for group in reply.get("Instances", []):
             for machine_id in group["InstanceIds"]:
-                return self._machine(machine_id, group)
-        errors = reply.get("Errors", [])
-        # Errors come one a pool: one that only lacked capacity may have a machine later, whatever ails the others.
-        lacking = [error for error in errors if error["ErrorCode"] in NO_CAPACITY]
-        nothing = {"ErrorCode": "UnfulfillableCapacity", "ErrorMessage": "no pool had a machine"}
-        told = (lacking or errors or [nothing])[0]
-        raise _refusal(told["ErrorCode"], told["ErrorMessage"])
+                return self._machine(machine_id, group, group.get("Lifecycle", run.ask.lifecycle))
+        raise LaunchRefused(
+            [Refusal(told["ErrorCode"], told["ErrorMessage"], _pool(told)) for told in reply.get("Errors", [])]
+        )
 
-    def _machine(self, machine_id: str, group: Mapping[str, Any]) -> Machine:
-        described = self._describe([{"Name": "instance-id", "Values": [machine_id]}])
-        zone = described[0].get("Placement", {}).get("AvailabilityZone") if described else None
-        kind, lifecycle = group["InstanceType"], group.get("Lifecycle", "spot")
-        return Machine(machine_id, kind, zone or "unknown", lifecycle, self._price(kind, zone) if zone else None)
+    def _machine(self, machine_id: str, group: Mapping[str, Any], lifecycle: str) -> Machine:
+        """EC2 may not show a machine yet that it has just started."""
+        kind = group["InstanceType"]
+        for machine in self._describe([{"Name": "instance-id", "Values": [machine_id]}]):
+            return self._seen({**machine, "InstanceId": machine_id, "InstanceType": kind}, lifecycle)
+        pool = _pool(group)
+        return Machine(machine_id, kind, "unknown", lifecycle, subnet=pool.subnet if pool else "")
 
     def _known(self, run: Run) -> Machine | None:
         wanted = {"tidegate:run": run.run_id, "tidegate:attempt": str(run.attempt), "tidegate:stack": self._stack}
         asked = [{"Name": f"tag:{key}", "Values": [value]} for key, value in wanted.items()]
         for machine in self._describe([*asked, {"Name": "instance-state-name", "Values": ALIVE}]):
-            kind, zone = machine["InstanceType"], machine["Placement"]["AvailabilityZone"]
-            lifecycle = machine.get("InstanceLifecycle", "on-demand")
-            return Machine(machine["InstanceId"], kind, zone, lifecycle, self._price(kind, zone))
+            return self._seen(machine, machine.get("InstanceLifecycle", "on-demand"))
         return None
+
+    def _seen(self, machine: Mapping[str, Any], lifecycle: str) -> Machine:
+        kind, zone = machine["InstanceType"], machine["Placement"]["AvailabilityZone"]
+        price = self._price(kind, zone) if lifecycle == SPOT else None
+        return Machine(machine["InstanceId"], kind, zone, lifecycle, price, machine.get("SubnetId", ""))
 
     def _price(self, kind: str, zone: str) -> float | None:
         """The Spot price now, in dollars per hour; None when EC2 does not tell one."""
@@ -141,10 +120,17 @@ class Ec2Fleet:
         return [machine for page in pages for group in page["Reservations"] for machine in group["Instances"]]
 
 
-def _refusal(code: str, message: str) -> NoCapacity | BadFleet:
-    if code in NO_CAPACITY:
-        return NoCapacity(f"No machine to be had now ({code}): {message}")
-    return BadFleet(f"EC2 refused to start a machine ({code}): {message}. Mend the stack's parameters or permissions.")
+def _strategy(lifecycle: str) -> Any:
+    if lifecycle == SPOT:
+        return {"SpotOptions": {"AllocationStrategy": "price-capacity-optimized"}}
+    return {"OnDemandOptions": {"AllocationStrategy": "lowest-price"}}
+
+
+def _pool(told: Mapping[str, Any]) -> Pool | None:
+    """The pool that an answer is about, where it says so."""
+    place = told.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
+    kind, subnet = place.get("InstanceType"), place.get("SubnetId")
+    return Pool(kind, subnet) if kind and subnet else None
 
 
 def _tag(machine: Mapping[str, Any], key: str) -> str | None:

@@ -24,6 +24,9 @@ class SqsTimer:
     def launch(self, after: timedelta) -> None:
         self._send(after)
 
+    def machine(self, machine_id: str, after: timedelta) -> None:
+        self._send(after, machine=machine_id)
+
     def _send(self, after: timedelta, **told: str) -> None:
         seconds = min(LONGEST, max(0, -(-after // timedelta(seconds=1))))
         self._sqs.send_message(QueueUrl=self._queue_url, MessageBody=json.dumps(told), DelaySeconds=seconds)

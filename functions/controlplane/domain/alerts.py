@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from .alarms import AlarmChange, Answer
 from .batches import Batch
@@ -60,8 +60,8 @@ def drops_refused(batch: Batch, bucket: str) -> Alert:
     )
 
 
-def run_ended(run: Run, *, sentence: str, cost: str, bucket: str, serves: bool) -> Alert:
-    """PROMOTED, REJECTED or FAILED."""
+def run_ended(run: Run, *, sentence: str, cost: str, bucket: str, serves: bool, instead_to_do: str = "") -> Alert:
+    """PROMOTED, REJECTED or FAILED. `instead_to_do`: where the usual advice is not the right one."""
     logs = f"s3://{bucket}/logs/{run.run_id}/"
     card = f"s3://{bucket}/models/{run.run_id}/model-card.md"
     done, to_do, look = {
@@ -86,21 +86,39 @@ def run_ended(run: Run, *, sentence: str, cost: str, bucket: str, serves: bool) 
         happened=f"Run {run.run_id} of dataset {run.dataset} ended {run.state}: {cost}.",
         why=sentence,
         done=done,
-        to_do=to_do,
+        to_do=instead_to_do or to_do,
         look=look,
     )
 
 
-def run_waits(run: Run, why: str, wait: timedelta) -> Alert:
+def run_waits_id(run: Run) -> str:
+    return f"run {run.run_id} waits"
+
+
+def run_waits(run: Run, why: str, to_do: str, again: datetime) -> Alert:
     """Told once a run, however often EC2 refuses."""
     return Alert.of(
-        f"run {run.run_id} waits",
+        run_waits_id(run),
         f"Tidegate: run {run.run_id} waits for a machine",
         happened=f"No machine could be had for run {run.run_id} of dataset {run.dataset}.",
         why=why,
-        done=f"EC2 is asked again every {int(wait.total_seconds())} seconds. What serves was not touched.",
-        to_do="Nothing if this is a shortage. If it names a quota, raise it; or give more InstanceTypes.",
+        done=f"EC2 is asked again at {again:%H:%M:%S} UTC, then in growing gaps of up to 15 minutes; on-demand after "
+        "SpotAttempts refusals. What serves was not touched.",
+        to_do=to_do,
         look="EC2 console, Spot requests and limits",
+    )
+
+
+def few_pools(why: str) -> Alert:
+    """Told once for each number of pools."""
+    return Alert.of(
+        f"few pools: {why}",
+        "Tidegate: few pools to take machines from",
+        happened="A machine was had all the same.",
+        why=why,
+        done="Nothing.",
+        to_do="Give more InstanceTypes (or SubnetIds in more zones) and deploy again, if machines are hard to get.",
+        look="docs/operations.md, Spot",
     )
 
 

@@ -58,6 +58,7 @@ class Model:
     seconds: float
     created_at: datetime
     resumed: bool
+    attempt: int
 
     @classmethod
     def from_manifest(cls, raw: Mapping[str, Any]) -> Model:
@@ -88,6 +89,7 @@ class Model:
                 seconds=float(raw["seconds"]),
                 created_at=datetime.fromisoformat(raw["created_at"]),
                 resumed=raw.get("resumed") is not None,
+                attempt=int(raw["attempt"]),
             )
         except BadManifest:
             raise

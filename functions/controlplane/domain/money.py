@@ -8,7 +8,10 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class Stint:
-    """One attempt's time on its machine; prices in dollars per hour, None when the price was not to be had."""
+    """One attempt's time on its machine; prices in dollars per hour, None when the price was not to be had.
+
+    `cause` is why it ended, in one word: see runs.cause_of.
+    """
 
     attempt: int
     machine: str
@@ -18,6 +21,8 @@ class Stint:
     price: float | None
     launched_at: datetime
     ended_at: datetime | None = None
+    subnet: str = ""
+    cause: str = ""
 
     def seconds(self, now: datetime) -> float:
         return max(0.0, ((self.ended_at or now) - self.launched_at).total_seconds())

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from .money import Stint
+from .pools import SPOT, Ask, Pool
 
 CLAIM_LEASE = timedelta(seconds=90)
 
@@ -40,11 +41,16 @@ class Machine:
     zone: str
     lifecycle: str
     price: float | None = None
+    subnet: str = ""
 
 
 @dataclass(frozen=True)
 class Run:
-    """`attempt` counts the times a machine was asked for, `claimed_at` is when that was; `version` is the ledger's."""
+    """`attempt` counts the times a machine was asked for, `claimed_at` is when that was; `version` is the ledger's.
+
+    `ask` is what the attempt asked for, `refusals` those in a row since the last machine, `spot_refusals` all of Spot,
+    `not_before` when EC2 may be asked again.
+    """
 
     run_id: str
     dataset: str
@@ -57,6 +63,10 @@ class Run:
     stints: tuple[Stint, ...] = ()
     reason: str = ""
     ended_at: datetime | None = None
+    ask: Ask = Ask()
+    refusals: int = 0
+    spot_refusals: int = 0
+    not_before: datetime | None = None
     version: int = 0
 
     @property
@@ -68,47 +78,90 @@ class Run:
         return any(stint.machine == machine for stint in self.stints)
 
     @property
+    def spot_tries(self) -> int:
+        """Spot machines that were lost, and Spot requests that were refused."""
+        return self.spot_refusals + sum(stint.lifecycle == SPOT and bool(stint.ended_at) for stint in self.stints)
+
+    @property
     def launch_token(self) -> str:
         """EC2's client token: the same attempt asks for the same machine."""
         return f"{self.run_id}-{self.attempt}"
 
     def may_be_claimed(self, now: datetime) -> bool:
         if self.state in {RunState.QUEUED, RunState.INTERRUPTED}:
-            return True
+            return self.not_before is None or now >= self.not_before
         return self.state is RunState.LAUNCHING and self.machine is None and self._lease_is_over(now)
 
     def _lease_is_over(self, now: datetime) -> bool:
         return self.claimed_at is None or now - self.claimed_at > CLAIM_LEASE
 
-    def claimed(self, now: datetime) -> Run:
-        """A new attempt, or the same one again when its function died between claim and launch."""
-        again = self.state is RunState.LAUNCHING
-        attempt = self.attempt if again else self.attempt + 1
-        return replace(self, state=RunState.LAUNCHING, attempt=attempt, machine=None, claimed_at=now)
+    def claimed(self, now: datetime, ask: Ask | None = None) -> Run:
+        """A new attempt, or the very same one again when its function died between claim and launch."""
+        if self.state is RunState.LAUNCHING:
+            return replace(self, machine=None, claimed_at=now)
+        return replace(
+            self,
+            state=RunState.LAUNCHING,
+            attempt=self.attempt + 1,
+            machine=None,
+            claimed_at=now,
+            ask=ask or Ask(),
+        )
 
     def on(self, machine: Machine, now: datetime) -> Run:
         stint = Stint(
-            self.attempt, machine.machine_id, machine.machine_type, machine.zone, machine.lifecycle, machine.price, now
+            self.attempt,
+            machine.machine_id,
+            machine.machine_type,
+            machine.zone,
+            machine.lifecycle,
+            machine.price,
+            now,
+            subnet=machine.subnet,
         )
-        return replace(self, machine=machine.machine_id, stints=(*self.stints, stint))
+        return replace(
+            self, machine=machine.machine_id, stints=(*self.stints, stint), refusals=0, not_before=None, reason=""
+        )
+
+    def published_by(self, attempt: int) -> Run:
+        """Its machine is the one that published, even if the run had moved on to another."""
+        machine = next((stint.machine for stint in self.stints if stint.attempt == attempt), self.machine)
+        return replace(self, machine=machine)
 
     def training(self) -> Run:
         return replace(self, state=RunState.TRAINING)
 
-    def waits_again(self, reason: str) -> Run:
-        """No machine could be had: back to the queue. The attempt keeps its number, for its token is used up."""
-        return replace(self, state=RunState.QUEUED, machine=None, reason=reason)
+    def waits_again(self, reason: str, until: datetime | None = None, *, counts: bool = True) -> Run:
+        """No machine could be had: it waits. The attempt keeps its number, for its token is used up.
 
-    def without_machine(self, now: datetime) -> Run:
+        `counts`: the refusal is one of the Spot tries that a run has.
+        """
+        return replace(
+            self,
+            state=RunState.QUEUED if self.is_fresh else RunState.INTERRUPTED,
+            machine=None,
+            reason=reason,
+            refusals=self.refusals + 1,
+            spot_refusals=self.spot_refusals + (counts and self.ask.lifecycle == SPOT),
+            not_before=until,
+        )
+
+    def without_machine(self, now: datetime, cause: str = "") -> Run:
         """Its machine has ended: the bill stops."""
         stints = tuple(
-            replace(stint, ended_at=now) if stint.machine == self.machine and stint.ended_at is None else stint
+            replace(stint, ended_at=now, cause=cause)
+            if stint.machine == self.machine and stint.ended_at is None
+            else stint
             for stint in self.stints
         )
         return replace(self, stints=stints)
 
     def ended(self, state: RunState, reason: str, at: datetime | None = None) -> Run:
         return replace(self, state=state, reason=reason, ended_at=at)
+
+
+SILENCE, NOTICE = "silence", "notice"
+TAKEN_BACK = {"spot", "rebalance", NOTICE}  # what EC2 does to Spot machines; no sign that the run itself is ill
 
 
 @dataclass(frozen=True)
@@ -131,6 +184,16 @@ class Outcome:
         cap = {"hours": "MaxRunHours", "cost": "MaxRunCost or MonthlyBudget"}.get(self.cause or "", "the limit")
         return f"{self.reason} To let it go further, raise {cap} and drop the data again."
 
+    @property
+    def is_word_of_a_model(self) -> bool:
+        """The model's manifest comes right after it."""
+        return self.outcome == "trained"
+
+
+def cause_of(outcome: Outcome | None) -> str:
+    """One word for the ledger: spot, rebalance, sigterm, hours, cost, failed, trained; silence when nobody said why."""
+    return (outcome.cause or outcome.outcome) if outcome else SILENCE
+
 
 def after_machine_ended(run: Run, outcome: Outcome | None, *, published: bool, max_attempts: int) -> Run:
     """What becomes of a run whose machine is gone. A published model is left to the event that tells of it."""
@@ -139,10 +202,19 @@ def after_machine_ended(run: Run, outcome: Outcome | None, *, published: bool, m
     if outcome and outcome.outcome in {"failed", "stopped"}:
         return run.ended(RunState.FAILED, outcome.last_words)
     why = outcome.reason if outcome else "The machine ended without a word."
-    if len(run.stints) >= max_attempts:
-        ended = f"{len(run.stints)} machines ended before the model was published. Last: {why}"
+    died = [stint for stint in run.stints if stint.cause not in TAKEN_BACK]
+    if len(died) >= max_attempts:
+        ended = f"{len(died)} machines ended before the model was published. Last: {why}"
         return run.ended(RunState.FAILED, ended)
     return replace(run, state=RunState.INTERRUPTED, machine=None, reason=why)
+
+
+def pool_that_interrupted(run: Run) -> Pool | None:
+    """The pool of the last machine, when EC2 took that back (or it vanished without a word) and it was Spot."""
+    last = run.stints[-1] if run.stints else None
+    if last is None or last.lifecycle != SPOT or not last.subnet or last.cause not in {*TAKEN_BACK, SILENCE}:
+        return None
+    return Pool(last.machine_type, last.subnet)
 
 
 @dataclass(frozen=True)
@@ -154,10 +226,17 @@ class Queue:
     version: int = 0
 
     def with_waiting(self, run: Run) -> Queue:
+        """It waits at the end; or in the place of an older snapshot of its dataset that still waits."""
         entry = (run.run_id, run.dataset)
         if entry in self.waiting or entry in self.active:
             return self
+        if older := self.replaced_by(run):
+            return replace(self, waiting=tuple(entry if e == (older, run.dataset) else e for e in self.waiting))
         return replace(self, waiting=(*self.waiting, entry))
+
+    def replaced_by(self, run: Run) -> str | None:
+        """The run that need not start any more, for `run` is a newer snapshot of its dataset."""
+        return next((name for name, dataset in self.waiting if dataset == run.dataset and name != run.run_id), None)
 
     def next_up(self, limit: int) -> str | None:
         """The run that may start now, if a slot is free and its dataset is not being trained already."""

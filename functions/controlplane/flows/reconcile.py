@@ -12,10 +12,13 @@ from ..domain.releases import digests_known_to
 from ..domain.runs import Run
 from ..ports import Fleet, Images, Ledger, Record
 from .common import Clock
+from .launching import Launching
+from .machines import NOTHING, Machines
 from .releasing import Releasing
 from .training import Training
 
 GRACE = timedelta(minutes=3)
+BETWEEN_TWO_LOOKS = timedelta(minutes=4)  # a machine is ended when it is found without a run twice, so far apart
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class Reconcile:
     fleet: Fleet
     images: Images
     training: Training
+    launching: Launching
+    machines: Machines
     releasing: Releasing
     clock: Clock
     patience: Patience
@@ -40,6 +45,7 @@ class Reconcile:
             self._batches,
             self._runs,
             self._orphans,
+            self._guards,
             self._champion,
             self._images,
             self.releasing.settle,
@@ -55,7 +61,7 @@ class Reconcile:
         return found
 
     def _launches(self) -> list[str]:
-        return [f"launched {run_id}" for run_id in self.training.work_queue()]
+        return [f"launched {run_id}" for run_id in self.launching.work_queue()]
 
     def _champion(self) -> list[str]:
         """A champion whose release was never proposed, because a function died in between."""
@@ -81,26 +87,43 @@ class Reconcile:
                 continue
             told = self._published(run_id)
             if not told and run.machine and run.machine not in alive and _older(run.claimed_at, now):
-                told = self.training.machine_ended(run)
+                told = self.machines.ended(run)
             elif not told and run.machine in alive:
-                told = self.training.machine_runs(run)
-            if told and told != "nothing to do":
+                told = self.machines.runs(run)
+            if told and told != NOTHING:
                 found.append(f"run {run_id}: {told}")
         return found
 
     def _orphans(self) -> list[str]:
-        """Machines of this stack without a run, and machines that outlived their timer, are ended."""
+        """Machines of this stack without a run, and machines that outlived their timer: looked at twice, then ended."""
         found, now = [], self.clock()
+        alive, suspects = self.fleet.machines(), self.ledger.suspects()
+        for machine, (run_id, launched_at) in alive.items():
+            run = self.ledger.run(run_id)
+            why = _why_orphaned(machine, run, launched_at, now, self.launching.policy.longest)
+            if not why:
+                if machine in suspects:
+                    self.ledger.cleared(machine)
+            elif machine not in suspects:
+                self.ledger.suspect(machine, Record(now, f"machine {machine}", "running", "SUSPECTED", why))
+                found.append(f"suspected {machine}: {why}")
+            elif now - suspects[machine] >= BETWEEN_TWO_LOOKS:
+                record = Record(now, f"machine {machine}", "running", "ENDED", why)
+                self.ledger.note([alerts.machine_orphaned(machine, run_id, why)], record)
+                self.fleet.end(machine)
+                found.append(f"ended {machine}: {why}")
+        for machine in suspects.keys() - alive.keys():
+            self.ledger.cleared(machine)
+        return found
+
+    def _guards(self) -> list[str]:
+        """Every machine that a run is on has its guard; one that has it keeps it."""
         for machine, (run_id, launched_at) in self.fleet.machines().items():
             run = self.ledger.run(run_id)
-            why = _why_orphaned(machine, run, launched_at, now, timedelta(hours=self.training.limits.max_hours))
-            if not why:
-                continue
-            record = Record(now, f"machine {machine}", "running", "ENDED", why)
-            self.ledger.note([alerts.machine_orphaned(machine, run_id, why)], record)
-            self.fleet.end(machine)
-            found.append(f"ended {machine}: {why}")
-        return found
+            in_time = launched_at + self.launching.policy.longest > self.clock()
+            if run and run.machine == machine and not run.state.is_final and in_time:
+                self.launching.guard_machine(machine, launched_at)
+        return []
 
     def _serving(self) -> list[str]:
         """What serves is what the ledger says, whoever else changed the service."""
@@ -137,12 +160,12 @@ def _why_orphaned(
     if _older(launched_at + longest, now):
         return f"it outlived its timer of {longest}"
     if run is None:
-        return "the ledger knows no such run" if _older(launched_at, now) else None
+        return "the ledger knows no such run"
     if run.state.is_final:
         return f"the run is {run.state}" if _older(run.ended_at or launched_at, now) else None
-    if run.machine in {machine, None}:
+    if run.machine == machine or (run.machine is None and not run.was_on(machine)):
         return None  # its own, or one whose launch is still being written down: the next launch finds it
-    return f"the run is {run.state} on {run.machine}" if _older(launched_at, now) else None
+    return f"the run is {run.state} on {run.machine or 'no machine'}"
 
 
 def _older(at: datetime | None, now: datetime) -> bool:

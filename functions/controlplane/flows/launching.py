@@ -1,0 +1,165 @@
+"""From a run that waits to its machine: whose turn it is, which pools are asked, and what a refusal means.
+
+    waiting -> (slot free, dataset free, EC2 may be asked) claimed -> machine asked for -> guard set -> written down
+                                                                   -> refused: waits for longer each time, or FAILED
+The claim is written before EC2 is asked, with the very question. Whoever dies in between leaves a claim whose lease
+runs out; then the same question with the same token gets the same machine. A machine has its guard before it is
+written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ..domain import account, alerts
+from ..domain.account import Quota
+from ..domain.pools import (
+    AFTER_FAULT,
+    AFTER_REFUSAL,
+    Ask,
+    Pool,
+    Rest,
+    SpotPolicy,
+    lifecycle,
+    rested,
+    too_few,
+    wait_after,
+)
+from ..domain.refusals import NO_SPOT_ROLE, SPOT_ROLE, Judgement, Kind, Refusal, judge
+from ..domain.runs import Run, RunState
+from ..ports import Account, Bucket, Conflict, Fleet, Guard, LaunchRefused, Ledger, Timer
+from .common import Clock
+from .runbook import RunBook
+
+GUARD_MARGIN = timedelta(minutes=10)  # after the machine's own timer, which is to be the first
+
+
+@dataclass(frozen=True)
+class LaunchPolicy:
+    """`longest`: how long a machine may live; `first_wait`: the gap after a first refusal, doubled by each more."""
+
+    pools: tuple[Pool, ...]
+    max_concurrent: int
+    longest: timedelta
+    first_wait: timedelta
+    spot: SpotPolicy
+
+
+@dataclass(frozen=True)
+class Launching:
+    ledger: Ledger
+    bucket: Bucket
+    fleet: Fleet
+    guard: Guard
+    account: Account
+    timer: Timer
+    clock: Clock
+    jitter: Callable[[], float]
+    book: RunBook
+    policy: LaunchPolicy
+
+    def work_queue(self) -> list[str]:
+        """Launch what may be launched now; return the runs that got a machine."""
+        launched = []
+        for run_id, _ in self.ledger.queue().active:
+            run = self.ledger.run(run_id)
+            if run and run.may_be_claimed(self.clock()):
+                launched += self._launch(run_id)
+        tried: set[str] = set()
+        while (next_up := self.ledger.queue().next_up(self.policy.max_concurrent)) and next_up not in tried:
+            tried.add(next_up)
+            launched += self._launch(next_up)
+        return launched
+
+    def guard_machine(self, machine_id: str, launched_at: datetime) -> None:
+        """Its last end: whatever became of us by then."""
+        self.guard.set(machine_id, launched_at + self.policy.longest + GUARD_MARGIN)
+
+    def _launch(self, run_id: str) -> list[str]:
+        try:
+            run = self._claim(run_id)
+        except Conflict:
+            return []
+        if run is None:
+            return []
+        if run.is_fresh:
+            spec = self.bucket.read_spec(run_id)
+            compared = {"champion": self.ledger.champion(run.dataset), "baseline": self.ledger.baseline(run.dataset)}
+            self.bucket.write_spec(run_id, {**spec, **compared})
+        try:
+            machine = self.fleet.launch(run)
+        except LaunchRefused as refused:
+            self._refused(run, refused.refusals)
+            return []
+        self.guard_machine(machine.machine_id, self.clock())
+        few = too_few(self.policy.pools)
+        told = [alerts.few_pools(few)] if few else []
+        what = f"machine {machine.machine_id}, {machine.machine_type} {machine.lifecycle}"
+        try:
+            self.book.save(run.on(machine, self.clock()), "LAUNCHING", what, alerts=told)
+        except Conflict:
+            now = self.ledger.run(run_id)
+            if now and now.state.is_final:  # an earlier machine published after all
+                self.fleet.end(machine.machine_id)
+                return []
+            raise
+        return [run_id]
+
+    def _claim(self, run_id: str) -> Run | None:
+        run, queue, now = self.ledger.run(run_id), self.ledger.queue(), self.clock()
+        if run is None or not run.may_be_claimed(now):
+            return None
+        kind, why = lifecycle(run.spot_tries, run.created_at, now, self._left(run, now), self.policy.spot)
+        ask = Ask(kind, rested(self.policy.pools, self.ledger.rests(), kind, now))
+        claimed = run.claimed(now, ask)
+        return self.book.save(claimed, run.state, f"attempt {claimed.attempt}, {why}", queue=queue.with_active(run))
+
+    def _left(self, run: Run, now: datetime) -> timedelta:
+        """How long the training may still take: at the most what its machines had not used up yet."""
+        used = timedelta(seconds=sum(stint.seconds(now) for stint in run.stints))
+        return max(timedelta(), self.policy.longest - used)
+
+    def _refused(self, run: Run, refusals: Sequence[Refusal]) -> None:
+        verdict = judge(refusals)
+        rests = self._rests(run, refusals)
+        advice = self._advice(run, verdict)
+        if not verdict.waits:
+            self.book.end(run, RunState.FAILED, verdict.sentence, to_do=advice, rests=rests)
+            return
+        wait = wait_after(run.refusals + 1, self.policy.first_wait, self.jitter())
+        again = self.clock() + wait
+        counts = verdict.kind is not Kind.THROTTLING
+        waiting = run.waits_again(verdict.sentence, again, counts=counts)
+        queue = self.ledger.queue()
+        told = alerts.run_waits(run, verdict.sentence, advice, again)
+        self.book.save(
+            waiting,
+            "LAUNCHING",
+            verdict.sentence,
+            queue=queue.back_to_waiting(run) if run.is_fresh else queue,
+            alerts=[told],
+            rests=rests,
+        )
+        self.timer.launch(wait)
+
+    def _rests(self, run: Run, refusals: Sequence[Refusal]) -> list[Rest]:
+        rests, now = [], self.clock()
+        for refusal in refusals:
+            if refusal.pool and refusal.kind in {Kind.CAPACITY, Kind.PRICE, Kind.CONFIGURATION}:
+                out = AFTER_FAULT if refusal.kind is Kind.CONFIGURATION else AFTER_REFUSAL
+                rests.append(Rest(refusal.pool, run.ask.lifecycle, now + out, refusal.code))
+        return rests
+
+    def _advice(self, run: Run, verdict: Judgement) -> str:
+        """What to do. The account is looked at only where people are told for the first time."""
+        words = [] if verdict.waits else [verdict.what_to_do]
+        if run.ask.pools and not self.ledger.is_noted(alerts.run_waits_id(run)):
+            quota = Quota.of(run.ask.pools[0].machine_type, run.ask.lifecycle)
+            found = account.lacking(self.account.preconditions(quota), verdict.kind)
+            words += [sentence for sentence in found if verdict.code != NO_SPOT_ROLE or SPOT_ROLE not in sentence]
+        few = too_few(self.policy.pools)
+        if verdict.kind is Kind.CAPACITY and few:
+            words.append(few + " Give more InstanceTypes.")
+        return " ".join(dict.fromkeys(words)) or "Nothing: it passes by itself. More InstanceTypes make it rarer."
