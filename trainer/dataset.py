@@ -1,25 +1,33 @@
 """The snapshot's files -> the rows to train on, on the local disk: checked, without duplicates, split.
 
-Texts are never all in memory: what is kept of a row is its fingerprint, its label's number and its part.
+Three passes, each with its own figures in the log: read and check every row; find the duplicates by fingerprint; write
+each part to its own file. Texts are never all in memory, and neither are fingerprints: what is kept of a row is five
+bytes, its label's number and its part.
 """
 
 from __future__ import annotations
 
-import csv
+from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from trainer import split
+from trainer import duplicates, report, split
+from trainer.duplicates import Fingerprints
 from trainer.errors import Failed
 from trainer.journal import Journal
 from trainer.machine import Watch
-from trainer.rows import Rejected, read_rows
+from trainer.report import Refusals
+from trainer.rows import NO_TEXT, SAMPLE, Rejected, read_rows
 from trainer.spec import Spec
 from trainer.store import Store
 
@@ -28,7 +36,9 @@ RARE_CLASS = "only row of its class"
 MAX_CLASSES = 1_000
 MAX_LABELS_SEEN = 20_000
 MIN_ROWS = 20
-_BATCH = 2_000
+GROUP_ROWS, GROUP_CHARACTERS = 16_384, 8 * 1024 * 1024  # what is held of the texts at a time
+_RARE = -3
+NOTHING_TO_SAVE = "nothing to save yet, the rows are read again"
 _SCHEMA = pa.schema([("text", pa.string()), ("label", pa.string()), ("object", pa.string()), ("row", pa.int64())])
 
 
@@ -38,10 +48,16 @@ class Dataset:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.labels: list[str] = []
-        self.accepted = self.duplicates = 0
+        self.duplicates = 0
+        self.accepted_of: dict[str, int] = {}  # rows of each object
         self.reasons: Counter[str] = Counter()
         self.split_by = "text"
+        self.characters: npt.NDArray[np.int32] = np.empty(0, np.int32)  # of each training text
         self._classes: list[npt.NDArray[np.int64]] = []
+
+    @property
+    def accepted(self) -> int:
+        return sum(self.accepted_of.values())
 
     @property
     def rejected(self) -> int:
@@ -55,9 +71,8 @@ class Dataset:
         return self.folder / f"{split.PARTS[part]}.parquet"
 
     def texts(self, part: int) -> Iterator[str]:
-        with pq.ParquetFile(self.path(part)) as rows:
-            for batch in rows.iter_batches(_BATCH, columns=["text"]):
-                yield from batch.column(0).to_pylist()
+        for _, group in _groups(self.path(part), ["text"]):
+            yield from group.column(0).to_pylist()
 
     def classes(self, part: int) -> npt.NDArray[np.int64]:
         """Each row's class, as its place in `labels`."""
@@ -66,137 +81,214 @@ class Dataset:
     def rows_by_part(self) -> dict[str, int]:
         return {name: len(classes) for name, classes in zip(split.PARTS, self._classes, strict=True)}
 
-    def divide(
-        self, staged: Path, marks: list[bytes], label_ids: list[int], labels: list[str], refuse: _Refusals
-    ) -> None:
-        """Drop the classes that have a single row, split the rest, and write each part to its own file."""
-        ids = np.array(label_ids, dtype=np.int32)
-        counts = np.bincount(ids, minlength=len(labels))
-        kept = counts[ids] >= 2
-        self.labels = sorted(labels[number] for number in np.flatnonzero(counts >= 2))
+    def divide(self, side: npt.NDArray[np.int8], label_ids: npt.NDArray[np.int32], staged: _Staged) -> None:
+        """The rows that are left (`side` >= 0) are split; `side` has each row's part before and after."""
+        kept = side >= 0
+        self.labels = sorted(staged.labels[number] for number in np.unique(label_ids[kept]))
         place = {label: number for number, label in enumerate(self.labels)}
-        classes = np.array([place.get(label, -1) for label in labels], dtype=np.int32)[ids]
-        self._check_trainable(int(kept.sum()))
-        kept_marks = [mark for mark, keep in zip(marks, kept, strict=True) if keep]
-        parts = split.by_text(kept_marks)
-        if not split.is_usable(parts, classes[kept]):
-            parts = split.by_class(kept_marks, classes[kept])
+        classes = np.array([place.get(label, -1) for label in staged.labels], dtype=np.int32)[label_ids]
+        if not split.is_usable(side[kept], classes[kept]):
+            side[kept] = split.by_class(staged.fingerprints.of_rows(kept), classes[kept])
             self.split_by = "class"
-        side = np.full(len(ids), -1, dtype=np.int8)
-        side[kept] = parts
         self._classes = [classes[side == part].astype(np.int64) for part in range(len(split.PARTS))]
-        self._write(staged, side, refuse)
 
-    def _check_trainable(self, usable: int) -> None:
-        if len(self.labels) > MAX_CLASSES:
+
+class _Staged:
+    """The accepted rows in the order of the files, duplicates and all: on disk, but for their labels' numbers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "staged.parquet"
+        self.fingerprints = Fingerprints(folder)
+        self._label_ids: array[int] = array("i")
+        self._numbers: dict[str, int] = {}
+        self._writer = _writer(self.path)
+        self._rows: list[tuple[str, str, str, int]] = []
+        self._marks: list[bytes] = []
+        self._characters = 0
+
+    def __len__(self) -> int:
+        return len(self._label_ids)
+
+    @property
+    def labels(self) -> list[str]:
+        return list(self._numbers)
+
+    def label_ids(self) -> npt.NDArray[np.int32]:
+        return np.array(self._label_ids, dtype=np.int32)
+
+    def add(self, text: str, label: str, key: str, number: int, mark: bytes) -> None:
+        self._label_ids.append(self._numbers.setdefault(label, len(self._numbers)))
+        if len(self._numbers) > MAX_LABELS_SEEN:
             raise Failed(
-                f"There are {len(self.labels):,} different labels; at most {MAX_CLASSES:,} can be trained. "
+                f"There are more than {MAX_LABELS_SEEN:,} different labels; at most {MAX_CLASSES:,} can be trained. "
                 "Is it the right column?"
             )
-        if usable < MIN_ROWS:
-            raise Failed(f"Only {usable} usable rows are left; at least {MIN_ROWS} are needed. Drop more data.")
-        if len(self.labels) == 1:
-            raise Failed(f"All rows have the label {self.labels[0]!r}; a model needs at least 2 classes.")
+        self._rows.append((text, label, key, number))
+        self._marks.append(mark)
+        self._characters += len(text)
+        if len(self._rows) == GROUP_ROWS or self._characters >= GROUP_CHARACTERS:
+            self._write()
 
-    def _write(self, staged: Path, side: npt.NDArray[np.int8], refuse: _Refusals) -> None:
-        writers = [pq.ParquetWriter(self.path(part), _SCHEMA) for part in range(len(split.PARTS))]
-        at = 0
-        with pq.ParquetFile(staged) as rows:
-            for batch in rows.iter_batches(_BATCH):
-                here = side[at : at + batch.num_rows]
-                at += batch.num_rows
-                for part, writer in enumerate(writers):
-                    writer.write_batch(batch.filter(pa.array(here == part)))
-                for row in batch.filter(pa.array(here < 0)).to_pylist():
-                    self.accepted -= 1
-                    refuse(row["object"], Rejected(row["row"], RARE_CLASS, row["text"][:200]))
-        for writer in writers:
-            writer.close()
+    def _write(self) -> None:
+        if self._rows:
+            columns = [pa.array(column) for column in zip(*self._rows, strict=True)]
+            self._writer.write_table(pa.table(columns, schema=_SCHEMA))
+            self.fingerprints.add(self._marks)
+        self._rows, self._marks, self._characters = [], [], 0
 
+    def finish(self) -> None:
+        """All rows are there: they can be read."""
+        self._write()
+        self._writer.close()
 
-class _Refusals:
-    """Writes rejected.csv and counts the reasons."""
+    def __enter__(self) -> Self:
+        return self
 
-    def __init__(self, path: Path, reasons: Counter[str]) -> None:
-        self._file = path.open("w", encoding="utf-8", newline="")
-        self._csv = csv.writer(self._file)
-        self._csv.writerow(["object", "row", "reason", "sample"])
-        self._reasons = reasons
-
-    def __call__(self, key: str, row: Rejected) -> None:
-        self._reasons[row.reason] += 1
-        self._csv.writerow([key, row.number, row.reason, row.sample])
-
-    def close(self) -> None:
-        self._file.close()
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+        self.path.unlink(missing_ok=True)
+        self.fingerprints.remove()
 
 
-def gather(store: Store, spec: Spec, folder: Path, journal: Journal, watch: Watch) -> Dataset:
+def gather(
+    store: Store, spec: Spec, folder: Path, journal: Journal, watch: Watch, now: Callable[[], datetime]
+) -> Dataset:
     """Read, check and split the snapshot. Raises Failed with the reason when it cannot be trained on."""
     dataset = Dataset(folder)
-    refuse = _Refusals(dataset.rejected_path, dataset.reasons)
+    refusals = Refusals(dataset.rejected_path)
+    dataset.reasons = refusals.reasons
+    failed: str | None = None
     try:
-        _gather(store, spec, dataset, refuse, journal, watch)
-        _check_share(dataset, spec.max_rejected_share)
+        _gather(store, spec, dataset, refusals, journal, watch)
+    except Failed as fault:
+        failed = str(fault)
+        raise
     finally:
-        refuse.close()
+        refusals.close()
         journal.accepted, journal.rejected = dataset.accepted, dataset.rejected
-        if dataset.rejected:
-            store.upload(f"processed/{spec.run_id}/rejected.csv", dataset.rejected_path)
+        if dataset.accepted + dataset.rejected:
+            told = refusals.report(
+                spec.run_id, spec.dataset, dataset.accepted_of, failed, now().strftime("%Y-%m-%dT%H:%M:%SZ")
+            )
+            publish_refusals(store, dataset, told)
     return dataset
 
 
-def _gather(store: Store, spec: Spec, dataset: Dataset, refuse: _Refusals, journal: Journal, watch: Watch) -> None:
-    staged = dataset.folder / "staged.parquet"
-    known: dict[bytes, int] = {}
-    label_ids: dict[str, int] = {}
+def publish_refusals(store: Store, dataset: Dataset, told: dict[str, Any]) -> None:
+    prefix = f"processed/{told['run_id']}/"
+    store.upload(prefix + "rejected.csv", dataset.rejected_path)
+    store.put_json(prefix + "rejected.json", told)
+    store.put(prefix + "rejected.html", report.page(told).encode(), "text/html; charset=utf-8")
+
+
+def _gather(store: Store, spec: Spec, dataset: Dataset, refusals: Refusals, journal: Journal, watch: Watch) -> None:
+    with _Staged(dataset.folder) as staged:
+        began = watch.seconds
+        _read(store, spec, dataset, staged, refusals, journal, watch)
+        staged.finish()
+        rows, seconds = dataset.accepted + dataset.rejected, max(watch.seconds - began, 1e-9)
+        journal.say(f"read and checked {rows:,} rows in {seconds:.1f} s, {rows / seconds:,.0f}/s")
+        began = watch.seconds
+        _divide(spec, dataset, staged, refusals, journal, watch)
+        journal.say(f"found {dataset.duplicates:,} duplicates and wrote the parts in {watch.seconds - began:.1f} s")
+
+
+def _read(
+    store: Store,
+    spec: Spec,
+    dataset: Dataset,
+    staged: _Staged,
+    refusals: Refusals,
+    journal: Journal,
+    watch: Watch,
+) -> None:
+    """The first pass: every row of every file, refused or staged."""
     all_bytes = sum(each.bytes for each in spec.objects)
     bytes_before = 0
-    with pq.ParquetWriter(staged, _SCHEMA) as writer:
-        batch: list[tuple[str, str, str, int]] = []
-        for each in spec.objects:
-            stream = store.open_exact(each.key, each.version_id, each.etag, each.bytes)
+    for each in spec.objects:
+        accepted = dataset.accepted_of
+        accepted.setdefault(each.key, 0)
+        with store.open_exact(each.key, each.version_id, each.etag, each.bytes) as stream:
             for seen, row in enumerate(read_rows(stream, each.key, spec.text_column, spec.label_column)):
                 if seen % 500 == 0:
                     journal.accepted, journal.rejected = dataset.accepted, dataset.rejected
-                    journal.step(dataset.accepted + dataset.rejected, (bytes_before + stream.raw.tell()) / all_bytes)
-                    stop_if_told(watch, "nothing to save yet, the rows are read again")
+                    journal.step(journal.accepted + journal.rejected, (bytes_before + stream.raw.tell()) / all_bytes)
+                    stop_if_told(watch, NOTHING_TO_SAVE)
                 if isinstance(row, Rejected):
-                    refuse(each.key, row)
+                    refusals.add(each.key, row)
                     continue
-                normal = split.normalised(row.text)
+                number, text, label = row
+                normal = split.normalised(text)
                 if not normal:
-                    refuse(each.key, Rejected(row.number, "no text", row.text[:200]))
+                    refusals.add(each.key, Rejected(number, NO_TEXT, text[:SAMPLE]))
                     continue
-                mark = split.fingerprint(spec.dataset, normal)
-                label_id = label_ids.setdefault(row.label, len(label_ids))
-                if len(label_ids) > MAX_LABELS_SEEN:
-                    raise Failed(
-                        f"There are more than {MAX_LABELS_SEEN:,} different labels; at most {MAX_CLASSES:,} can be "
-                        "trained. Is it the right column?"
-                    )
-                first = known.setdefault(mark, label_id)
-                if first != label_id:
-                    refuse(each.key, Rejected(row.number, OTHER_LABEL, row.text[:200]))
-                    continue
-                dataset.accepted += 1
-                if len(known) == dataset.accepted - dataset.duplicates:
-                    batch.append((row.text, row.label, each.key, row.number))
-                else:
-                    dataset.duplicates += 1
-                if len(batch) == _BATCH:
-                    _stage(writer, batch)
-            bytes_before += each.bytes
-        _stage(writer, batch)
+                accepted[each.key] += 1
+                staged.add(text, label, each.key, number, split.fingerprint(spec.dataset, normal))
+        bytes_before += each.bytes
+
+
+def _divide(spec: Spec, dataset: Dataset, staged: _Staged, refusals: Refusals, journal: Journal, watch: Watch) -> None:
+    """The second pass, over fingerprints, says which rows stay and in which part; the third writes the parts."""
+    journal.phase("reading", "rows", len(staged))
+    label_ids = staged.label_ids()
+    side = np.empty(len(staged), dtype=np.int8)
+    for numbers, marks in staged.fingerprints.shelves():
+        side[numbers] = duplicates.sides(numbers, marks, label_ids, split.by_text(marks))
+    dataset.duplicates = int((side == duplicates.DUPLICATE).sum())
+    _refuse(staged.path, side, duplicates.OTHER_LABEL, OTHER_LABEL, dataset, refusals)
     _check_share(dataset, spec.max_rejected_share)
-    dataset.divide(staged, list(known), list(known.values()), list(label_ids), refuse)
-    staged.unlink()
+
+    counts = np.bincount(label_ids[side >= 0], minlength=len(staged.labels))
+    kept_labels = [label for label, count in zip(staged.labels, counts, strict=True) if count >= 2]
+    _check_trainable(kept_labels, int(counts[counts >= 2].sum()))
+    side[(side >= 0) & (counts < 2)[label_ids]] = _RARE
+    _refuse(staged.path, side, _RARE, RARE_CLASS, dataset, refusals)
+    _check_share(dataset, spec.max_rejected_share)
+
+    dataset.divide(side, label_ids, staged)
+    _write_parts(staged.path, side, dataset, journal, watch)
 
 
-def _stage(writer: pq.ParquetWriter, batch: list[tuple[str, str, str, int]]) -> None:
-    if batch:
-        writer.write_batch(pa.record_batch([pa.array(column) for column in zip(*batch, strict=True)], schema=_SCHEMA))
-        batch.clear()
+def _refuse(
+    staged: Path, side: npt.NDArray[np.int8], which: int, reason: str, dataset: Dataset, refusals: Refusals
+) -> None:
+    """The staged rows of that side were not to be accepted after all."""
+    if not (side == which).any():
+        return
+    for place, group in _groups(staged):
+        for row in group.filter(pa.array(side[place] == which)).to_pylist():
+            dataset.accepted_of[row["object"]] -= 1
+            refusals.add(row["object"], Rejected(row["row"], reason, row["text"][:SAMPLE]))
+
+
+def _write_parts(staged: Path, side: npt.NDArray[np.int8], dataset: Dataset, journal: Journal, watch: Watch) -> None:
+    characters = []
+    with ExitStack() as opened:
+        writers = [opened.enter_context(_writer(dataset.path(part))) for part in range(len(split.PARTS))]
+        for place, group in _groups(staged):
+            for part, writer in enumerate(writers):
+                rows = group.filter(pa.array(side[place] == part))
+                writer.write_table(rows)
+                if part == split.TRAIN:
+                    characters.append(pc.utf8_length(rows.column("text")).to_numpy())
+            journal.step(place.stop, place.stop / len(side))
+            stop_if_told(watch, NOTHING_TO_SAVE)
+    dataset.characters = np.concatenate(characters)
+
+
+def _writer(path: Path) -> pq.ParquetWriter:
+    names = ["label", "object", "row"]
+    return pq.ParquetWriter(path, _SCHEMA, use_dictionary=names[:2], write_statistics=names)
+
+
+def _groups(path: Path, columns: list[str] | None = None) -> Iterator[tuple[slice, pa.Table]]:
+    """The rows of a file, a bounded number of characters at a time, and their places in the file."""
+    at = 0
+    with pq.ParquetFile(path) as rows:
+        for number in range(rows.num_row_groups):
+            group = rows.read_row_group(number, columns=columns, use_threads=False)
+            yield slice(at, at + group.num_rows), group
+            at += group.num_rows
 
 
 def stop_if_told(watch: Watch, remark: str) -> None:
@@ -215,3 +307,15 @@ def _check_share(dataset: Dataset, limit: float) -> None:
             f"{dataset.rejected:,} of {rows:,} rows ({share:.1%}) were refused; the limit is {limit:.0%}. "
             f"The commonest reason: {reason} ({count:,} rows)."
         )
+
+
+def _check_trainable(labels: list[str], usable: int) -> None:
+    if len(labels) > MAX_CLASSES:
+        raise Failed(
+            f"There are {len(labels):,} different labels; at most {MAX_CLASSES:,} can be trained. "
+            "Is it the right column?"
+        )
+    if usable < MIN_ROWS:
+        raise Failed(f"Only {usable} usable rows are left; at least {MIN_ROWS} are needed. Drop more data.")
+    if len(labels) == 1:
+        raise Failed(f"All rows have the label {labels[0]!r}; a model needs at least 2 classes.")

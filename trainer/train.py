@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainer import VERSION, card, export, plots
+from trainer import VERSION, card, export, plots, profile
 from trainer.checkpoint import Checkpoints
 from trainer.dataset import Dataset, gather
 from trainer.evaluate import Answers, ask, calibration, comparison, confusion, metrics
@@ -32,10 +32,9 @@ from trainer.model_files import Model, fetch
 from trainer.recipe import Fit, LoopKnobs, Recipe, Work, load
 from trainer.settings import Settings
 from trainer.spec import Spec, read_spec
-from trainer.split import PARTS, TEST, TRAIN, VALIDATION
+from trainer.split import PARTS, TEST, VALIDATION
 from trainer.store import Store
 
-QUANTILES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
 GOLDEN_ROWS = 32
 GOLDEN_TEXT = 5_000  # characters
 CLEAR_MARGIN = 1e-3  # a golden row must not hang on a rounding error
@@ -57,13 +56,13 @@ def train(
     work = Work(store, journal, watch, folder)
 
     journal.phase("reading", "rows")
-    dataset = gather(store, spec, folder, journal, watch)
+    dataset = gather(store, spec, folder, journal, watch, now)
     shown = ", ".join(f"{rows:,} {part}" for part, rows in dataset.rows_by_part().items())
     journal.say(
         f"read: {dataset.accepted:,} rows accepted, {dataset.rejected:,} refused, {dataset.duplicates:,} duplicates; "
         f"{shown} (split by {dataset.split_by})"
     )
-    shift = data_shift(spec, dataset, work)
+    shift = profile.data_shift(store, spec, dataset, journal.say)
     task = recipe.prepare(dataset, knobs, spec.seed, work)
     fit, resumed = run_fit(recipe, settings, spec, knobs, task, work)
 
@@ -225,11 +224,6 @@ def golden_rows(model: Model, dataset: Dataset, answers: Answers, seed: int) -> 
     ]
 
 
-def data_shift(spec: Spec, dataset: Dataset, work: Work) -> dict[str, Any] | None:  # noqa: ARG001
-    """How the training rows differ from the baseline's; Failed above the limit. None where there is no baseline."""
-    return None
-
-
 def publish_rows(
     store: Store,
     spec: Spec,
@@ -240,22 +234,12 @@ def publish_rows(
     """The rows as trained, and what they look like: the baseline that drift is measured from."""
     for part in range(len(PARTS)):
         store.upload(f"processed/{spec.run_id}/{dataset.path(part).name}", dataset.path(part))
-    store.upload(f"processed/{spec.run_id}/rejected.csv", dataset.rejected_path)
-    classes = dataset.classes(TRAIN)
-    shares = np.bincount(classes, minlength=len(dataset.labels)) / len(classes)
-    lengths = np.array([len(text) for text in dataset.texts(TRAIN)])
     known_features, vocabulary, top_tokens = features
-    profile = {
-        "contract": 1,
-        "run_id": spec.run_id,
-        "rows": len(classes),
-        "class_shares": dict(zip(dataset.labels, shares.tolist(), strict=True)),
-        "characters": {
-            f"{share:g}": float(np.quantile(lengths, share)) for share in (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
-        },
+    told = {
+        **profile.of_rows(spec.run_id, dataset),
         "known_features": known_features,
         "vocabulary": vocabulary,
         "top_tokens": top_tokens,
     }
-    export.write_json(folder / "profile.json", profile)
+    export.write_json(folder / "profile.json", told)
     store.upload(f"processed/{spec.run_id}/profile.json", folder / "profile.json")

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from trainer.errors import Failed
-from trainer.rows import MAX_FIELD, Rejected, Row, read_rows
+from trainer.rows import MAX_LINE, Rejected, Row, read_rows
 
 
 def read(body: str | bytes, text: str | None = None, label: str | None = None) -> list[Row | Rejected]:
@@ -124,13 +124,13 @@ def test_text_after_a_closing_quote_costs_its_own_line() -> None:
 
 
 def test_a_line_of_more_than_sixteen_mebibytes_costs_itself_alone() -> None:
-    body = b"text,label\none,pos\n" + b"x" * (2 * MAX_FIELD + 5) + b",pos\ntwo,neg\n"
+    body = b"text,label\none,pos\n" + b"x" * (2 * MAX_LINE + 5) + b",pos\ntwo,neg\n"
     assert reasons(body) == [(3, "line longer than 16 MiB")]
     assert texts(body) == ["one", "two"]
 
 
 def test_an_open_quote_before_a_too_long_line_costs_both_and_no_other() -> None:
-    body = b'text,label\n"open,pos\none,pos\n' + b"x" * (MAX_FIELD + 5) + b",pos\ntwo,neg\n"
+    body = b'text,label\n"open,pos\none,pos\n' + b"x" * (MAX_LINE + 5) + b",pos\ntwo,neg\n"
     assert reasons(body) == [(2, "broken quotes"), (4, "line longer than 16 MiB")]
     assert texts(body) == ["one", "two"]
 

@@ -5,7 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer.split import TEST, TRAIN, VALIDATION, by_class, by_text, fingerprint, is_usable, normalised
+from trainer.split import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Marks,
+    by_class,
+    by_text,
+    fingerprint,
+    is_usable,
+    marks_of,
+    normalised,
+)
+
+
+def films(count: int, dataset: str = "default") -> Marks:
+    return marks_of(fingerprint(dataset, f"film {number}") for number in range(count))
 
 
 @pytest.mark.parametrize(
@@ -21,25 +36,25 @@ def test_composed_and_decomposed_letters_are_the_same_text() -> None:
 
 
 def test_a_text_keeps_its_side_when_the_dataset_grows() -> None:
-    few = [fingerprint("default", f"film {number}") for number in range(100)]
-    many = [fingerprint("default", f"film {number}") for number in range(1_000)]
+    few = films(100)
+    many = films(1_000)
     assert list(by_text(many)[:100]) == list(by_text(few))
 
 
 def test_about_a_tenth_each_validates_and_tests() -> None:
-    parts = by_text([fingerprint("default", f"film {number}") for number in range(20_000)])
+    parts = by_text(films(20_000))
     shares = np.bincount(parts) / len(parts)
     assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.01)
 
 
 def test_datasets_are_split_independently() -> None:
-    ours = by_text([fingerprint("default", f"film {number}") for number in range(1_000)])
-    theirs = by_text([fingerprint("other", f"film {number}") for number in range(1_000)])
+    ours = by_text(films(1_000))
+    theirs = by_text(films(1_000, "other"))
     assert 0.5 < float((ours == theirs).mean()) < 0.8
 
 
 def test_a_small_dataset_is_divided_class_by_class_and_always_the_same_way() -> None:
-    marks = [fingerprint("default", f"film {number}") for number in range(20)]
+    marks = films(20)
     labels = np.array([0] * 17 + [1] * 3, dtype=np.int32)
     parts = by_class(marks, labels)
     assert is_usable(parts, labels)
