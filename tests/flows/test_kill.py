@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from controlplane.ports import TryAgain
 
-from tests.flows.fakes import BAD_REQUEST, NO_CAPACITY, Ring
-from tests.flows.world import BAD, Fuse, Killed, World, alarm
+from tests.flows.fakes import BAD_REQUEST, NO_CAPACITY, Ring, refused
+from tests.flows.world import BAD, POOLS, Fuse, Killed, World, alarm
 
 Event = Callable[[], object]
 OTHER = b"text,label\ngreat,pos\nawful,neg\n"
@@ -83,6 +83,74 @@ def a_failure(world: World) -> Event:
     world.trainer_says(world.dropped_run(), "failed", "45 % refused.")
     world.fleet.gone.add("i-1")
     return lambda: world.on_machine_changed("i-1", alive=False)
+
+
+def a_refusal_by_some_pools(world: World) -> Event:
+    world.fleet.refusals = [refused("InsufficientInstanceCapacity", "none", *POOLS[:3])]
+    return a_ring(world)
+
+
+def a_newer_snapshot(world: World) -> Event:
+    """It takes the place of one that waits."""
+    world.policy = replace(world.policy, max_concurrent=1)
+    world.dropped_run("raw/first/a.csv")
+    world.dropped_run()
+    world.drop("raw/b.csv", OTHER)
+    world.clock.forward(seconds=61)
+    ring = world.timer.rings[-1]
+    world.timer.rings.clear()
+    return lambda: world.on_batch_settled(ring)
+
+
+def a_last_word(world: World) -> Event:
+    run = world.dropped_run()
+    world.trainer_says(run, "interrupted", "Spot notice.", cause="spot")
+    world.fleet.gone.add("i-1")
+    return lambda: world.on_attempt_ended(run.run_id, 1)
+
+
+def a_stop(world: World) -> Event:
+    run = world.dropped_run()
+    world.trainer_says(run, "stopped", "$5.00 are used up.", cause="cost")
+    world.fleet.gone.add("i-1")
+    return lambda: world.on_attempt_ended(run.run_id, 1)
+
+
+def a_notice(world: World) -> Event:
+    world.dropped_run()
+    world.fleet.gone.add("i-1")  # it is taken in any case
+    return lambda: (world.on_machine_warned("i-1"), world.wait(seconds=21))
+
+
+def a_silent_machine(world: World) -> Event:
+    world.dropped_run()
+    world.on_machine_warned("i-1")
+    world.fleet.gone.add("i-1")
+    world.clock.forward(seconds=21)
+    ring = world.timer.rings[-1]
+    world.timer.rings.clear()
+    return lambda: world.on_batch_settled(ring)
+
+
+def a_model_of_an_old_machine(world: World) -> Event:
+    run = world.dropped_run()
+    world.on_machine_warned("i-1")
+    world.wait(seconds=21)
+    world.trainer_publishes(run)
+    world.fleet.gone.add("i-1")
+    return lambda: world.on_model_published(run.run_id)
+
+
+def a_second_look(world: World) -> Event:
+    """One machine without a run, one that lost its guard, and a suspect that has ended by itself."""
+    world.fleet.boot("unknown-1")
+    world.fleet.boot("unknown-2")
+    world.dropped_run()
+    world.on_reconcile_due()
+    world.fleet.gone.add("i-2")
+    world.guard.schedules.clear()
+    world.clock.forward(minutes=5)
+    return world.on_reconcile_due
 
 
 def a_champion(world: World) -> Event:
@@ -165,6 +233,14 @@ FLOWS = {
     "a machine up": Flow(a_machine_up),
     "an interruption": Flow(an_interruption),
     "a failure": Flow(a_failure),
+    "a refusal by some pools": Flow(a_refusal_by_some_pools),
+    "a newer snapshot": Flow(a_newer_snapshot),
+    "a last word": Flow(a_last_word, durable=True),
+    "a stop": Flow(a_stop),
+    "a notice": Flow(a_notice, durable=True),
+    "a silent machine": Flow(a_silent_machine, durable=True),
+    "a model of an old machine": Flow(a_model_of_an_old_machine, durable=True),
+    "a second look": Flow(a_second_look),
     "a champion": Flow(a_champion),
     "a worse challenger": Flow(a_worse_challenger),
     "a push": Flow(a_push),
@@ -188,11 +264,15 @@ def end_of(world: World) -> dict[str, Any]:
                 run.reason,
                 [s.machine for s in run.stints],
                 [s.ended_at is None for s in run.stints],
+                [s.cause for s in run.stints],
             )
             for run in ledger.runs.values()
         },
         "waiting": ledger.queue().waiting,
         "active": sorted(ledger.queue().active),
+        "left out": sorted((kind, pool.machine_type, pool.subnet) for kind, pool in ledger.pool_rests),
+        "suspects": sorted(ledger.suspected),
+        "guards": sorted(world.guard.schedules),
         "champions": ledger.champions,
         "baselines": ledger.baselines,
         "batches": sorted(ledger.batches),

@@ -41,16 +41,18 @@ class Machines:
 
     def warned(self, machine_id: str) -> str:
         """A Spot notice or a rebalance recommendation: the trainer has seen it too. Look again in a moment."""
-        run = self._run_on(machine_id)
-        if run is None:
+        run = self._run_of(machine_id)
+        if run is None or run.machine not in {machine_id, None}:
             return NOTHING
         self.timer.machine(machine_id, TIME_TO_SPEAK)
         return f"{run.run_id}: its machine was warned"
 
     def not_heard_of(self, machine_id: str) -> str:
         """The moment is over: if the machine still is the run's, the next one is asked for all the same."""
-        run = self._run_on(machine_id)
-        if run is None:
+        run = self._run_of(machine_id)
+        if run and self._is_being_written_down(run, machine_id):
+            raise TryAgain(f"the launch of {run.run_id} is still being written down")
+        if run is None or run.machine != machine_id:
             return f"{NOTHING}: the run went on already"
         outcome = self.bucket.outcome(run.run_id, run.attempt)
         if outcome is None:
@@ -79,7 +81,7 @@ class Machines:
             return NOTHING
         if run.state.is_final:
             return NOTHING if alive else self._bill_ended(run, machine_id)
-        if run.machine is None and run.state is RunState.LAUNCHING and not run.was_on(machine_id):
+        if self._is_being_written_down(run, machine_id):
             raise TryAgain(f"the launch of {run.run_id} is still being written down")
         if run.machine != machine_id:
             return f"{NOTHING}: the run is on another machine"
@@ -95,11 +97,15 @@ class Machines:
         """The run's machine is gone."""
         return self._ended(run, self.bucket.outcome(run.run_id, run.attempt), gone=True)
 
-    def _run_on(self, machine_id: str) -> Run | None:
-        """The run that still counts on this machine."""
+    def _run_of(self, machine_id: str) -> Run | None:
+        """The run that the machine was launched for, if it goes on."""
         run_id = self.fleet.run_of(machine_id)
         run = self.ledger.run(run_id) if run_id else None
-        return run if run and run.machine == machine_id and not run.state.is_final else None
+        return run if run and not run.state.is_final else None
+
+    @staticmethod
+    def _is_being_written_down(run: Run, machine_id: str) -> bool:
+        return run.machine is None and run.state is RunState.LAUNCHING and not run.was_on(machine_id)
 
     def _ended(self, run: Run, outcome: Outcome | None, *, gone: bool = False) -> str:
         """The attempt is over: the run goes on elsewhere from its checkpoint, or ends with its reason."""
