@@ -119,7 +119,12 @@ def a_stop(world: World) -> Event:
 def a_notice(world: World) -> Event:
     world.dropped_run()
     world.fleet.gone.add("i-1")  # it is taken in any case
-    return lambda: (world.on_machine_warned("i-1"), world.wait(seconds=21))
+
+    def noticed() -> None:
+        world.on_machine_warned("i-1")
+        world.wait(seconds=21)
+
+    return noticed
 
 
 def a_silent_machine(world: World) -> Event:
