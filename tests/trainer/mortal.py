@@ -114,7 +114,7 @@ class Case:
         folder = self.root / "prepared"
         folder.mkdir()
         work = self.work(FolderStore({"": self.root}), Watch(ticking()), folder)
-        dataset = gather(work.store, self.spec, folder, work.journal, work.watch)
+        dataset = gather(work.store, self.spec, folder, work.journal, work.watch, _now)
         recipe = load(self.recipe)
         make_repeatable(17, 1)
         task = recipe.prepare(dataset, recipe.Knobs.of(self.knobs), 17, work)
@@ -122,7 +122,7 @@ class Case:
         return dataset, task
 
     def work(self, store: FolderStore, watch: Watch, folder: Path) -> Work:
-        return Work(store, Journal(store, "mortal", 1, folder, ticking(), lambda: datetime.now(UTC)), watch, folder)
+        return Work(store, Journal(store, "mortal", 1, folder, ticking(), _now), watch, folder)
 
     def attempt(self, store: MortalStore, watch: DoomedWatch, folder: Path) -> tuple[Fit, list[int]]:
         """One attempt at the fit, on a machine that knows nothing but its bucket."""
@@ -141,6 +141,10 @@ class Case:
         dataset, task = self.prepared
         load(self.recipe).write_model(folder, task, fit, dataset)
         return hashlib.sha256((folder / "model.pt").read_bytes()).hexdigest()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def digest(value: Any) -> str:
