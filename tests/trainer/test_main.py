@@ -43,8 +43,9 @@ def test_an_attempt_is_a_whole_number_from_1(attempt: str) -> None:
         Settings.of({"TIDEGATE_BUCKET": "b", "TIDEGATE_RUN": "r", "TIDEGATE_ATTEMPT": attempt})
 
 
-def test_requirements_are_the_versions_that_are_tested_here_and_torch_is_the_machines() -> None:
-    lines = (TRAINER / "requirements.txt").read_text(encoding="utf-8").splitlines()
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-transformer.txt"])
+def test_requirements_are_the_versions_that_are_tested_here_and_torch_is_the_machines(name: str) -> None:
+    lines = (TRAINER / name).read_text(encoding="utf-8").splitlines()
     pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
     assert pins == {name: importlib.metadata.version(name) for name in pins}
     assert "torch" not in pins and "numpy" not in pins
