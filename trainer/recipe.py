@@ -8,6 +8,7 @@ ends in the same weights, bit for bit.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self, cast
@@ -43,6 +44,24 @@ class Work:
     journal: Journal
     watch: Watch
     folder: Path
+
+    def watched(self, total: int, remark: str) -> Callable[[Iterable[str]], Iterator[str]]:
+        """A way to go through texts (`total` in all): progress is told, and it ends when the watch says so.
+
+        `remark` says what is left behind then.
+        """
+        done = 0
+
+        def through(texts: Iterable[str]) -> Iterator[str]:
+            nonlocal done
+            for text in texts:
+                if done % 200 == 0:
+                    self.journal.step(done, done / total)
+                    self.watch.end_if_told(remark)
+                done += 1
+                yield text
+
+        return through
 
 
 class Fit(Protocol):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -324,7 +324,7 @@ def prepare(dataset: Dataset, knobs: Knobs, seed: int, work: Work) -> Task:
     featurizer = Featurizer(STRIP_PATTERN, True, TOKEN_PATTERN, knobs.max_tokens, tuple(range(1, knobs.ngrams + 1)))
     rows = dataset.rows_by_part()
     work.journal.phase("training", "rows", 2 * rows["train"] + rows["validation"])
-    watched = _watched(work, 2 * rows["train"] + rows["validation"])
+    watched = work.watched(2 * rows["train"] + rows["validation"], "nothing new is saved, the features are made again")
     counts = count(watched(dataset.texts(TRAIN)), featurizer)
     features = vocabulary(counts, knobs.min_count, min(knobs.max_features, WEIGHTS_AT_MOST // len(dataset.labels)))
     if not features:
@@ -343,21 +343,6 @@ def prepare(dataset: Dataset, knobs: Knobs, seed: int, work: Work) -> Task:
     seen = torch.from_numpy(np.bincount(train.ids, minlength=len(features))).float()
     work.journal.say(f"features: {len(features):,} n-grams, {len(train.ids):,} in {len(train):,} training texts")
     return Task(featurizer, features, len(dataset.labels), train, validation, seen)
-
-
-def _watched(work: Work, total: int) -> Callable[[Iterable[str]], Iterator[str]]:
-    done = 0
-
-    def watched(texts: Iterable[str]) -> Iterator[str]:
-        nonlocal done
-        for text in texts:
-            if done % 200 == 0:
-                work.journal.step(done, done / total)
-                work.watch.end_if_told("nothing to save yet, the features are made again")
-            done += 1
-            yield text
-
-    return watched
 
 
 def new_fit(task: Task, knobs: Knobs) -> Fit:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from itertools import islice
 from pathlib import Path
@@ -154,7 +154,7 @@ def prepare(dataset: Dataset, knobs: Knobs, seed: int, work: Work) -> Task:
         raise Failed(f"The encoder reads at most {files.longest} tokens: set the knob 'max_tokens' to that or less.")
     rows = dataset.rows_by_part()
     work.journal.phase("training", "rows", rows["train"] + rows["validation"])
-    watched = _watched(work, rows["train"] + rows["validation"])
+    watched = work.watched(rows["train"] + rows["validation"], "nothing to save yet, the texts are read again")
     train, validation = (
         _tokenized(watched(dataset.texts(part)), dataset.classes(part), files, knobs, work.folder / f"{part}.ids")
         for part in (TRAIN, VALIDATION)
@@ -164,21 +164,6 @@ def prepare(dataset: Dataset, knobs: Knobs, seed: int, work: Work) -> Task:
         f"{(train.lengths == knobs.max_tokens).mean():.1%} of them cut at {knobs.max_tokens}"
     )
     return Task(files, len(dataset.labels), seed, train, validation)
-
-
-def _watched(work: Work, total: int) -> Callable[[Iterable[str]], Iterator[str]]:
-    done = 0
-
-    def through(texts: Iterable[str]) -> Iterator[str]:
-        nonlocal done
-        for text in texts:
-            if done % 200 == 0:
-                work.journal.step(done, done / total)
-                work.watch.end_if_told("nothing to save yet, the texts are read again")
-            done += 1
-            yield text
-
-    return through
 
 
 def _tokenized(

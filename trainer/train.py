@@ -23,13 +23,14 @@ import numpy as np
 import torch
 
 from trainer import VERSION, card, export, plots, profile
-from trainer.checkpoint import Checkpoints
+from trainer.checkpoint import newest_step
 from trainer.dataset import Dataset, gather
 from trainer.evaluate import Answers, ask, calibration, comparison, confusion, metrics
 from trainer.journal import Journal
+from trainer.loop import make_repeatable, run_fit
 from trainer.machine import Watch
 from trainer.model_files import Model, fetch
-from trainer.recipe import Fit, LoopKnobs, Recipe, Work, load
+from trainer.recipe import LoopKnobs, Work, load
 from trainer.settings import Settings
 from trainer.spec import Spec, read_spec
 from trainer.split import PARTS, TEST, VALIDATION
@@ -48,6 +49,7 @@ def train(
     if store.exists(manifest_key):
         journal.say(f"{manifest_key} is there already: nothing to do.")
         return
+    journal.saved_step = newest_step(store, settings.run_id)
     spec = read_spec(store, settings.run_id)
     recipe = load(spec.recipe)
     knobs = recipe.Knobs.of(spec.knobs)
@@ -64,19 +66,26 @@ def train(
     )
     shift = profile.data_shift(store, spec, dataset, journal.say)
     task = recipe.prepare(dataset, knobs, spec.seed, work)
-    fit, resumed = run_fit(recipe, settings, spec, knobs, task, work)
+    mark = identity(settings, spec, knobs, recipe.fingerprint(task))
+    fit, resumed = run_fit(recipe, task, knobs, spec.run_id, mark, work)
 
-    journal.phase("evaluating", "rows", sum(len(dataset.classes(part)) for part in (VALIDATION, TEST)))
+    rows = len(dataset.classes(VALIDATION)) + len(dataset.classes(TEST)) * (1 if spec.champion is None else 2)
+    journal.phase("evaluating", "rows", rows)
+    watched = work.watched(rows, f"the finished fit is saved as step {fit.step}, the evaluation is made again")
     files = folder / "model"
     files.mkdir()
     recipe.write_model(files, task, fit, dataset)
     model = Model(files, knobs.threads)
-    validation = metrics(answers_to(model, dataset, VALIDATION))
-    answers = answers_to(model, dataset, TEST)
+
+    def answers_of(model: Model, part: int) -> Answers:
+        return ask(model, watched(dataset.texts(part)), dataset.classes(part), dataset.labels)
+
+    validation = metrics(answers_of(model, VALIDATION))
+    answers = answers_of(model, TEST)
     versus = None
     if spec.champion is not None:
         champion = fetch(store, spec.champion, folder / "champion")
-        versus = comparison(spec.champion, answers_to(champion, dataset, TEST), answers)
+        versus = comparison(spec.champion, answers_of(champion, TEST), answers)
     manifest: dict[str, Any] = {
         "contract": 1,
         "run_id": spec.run_id,
@@ -98,18 +107,20 @@ def train(
         "seed": spec.seed,
         "machine": settings.machine,
         "attempt": settings.attempt,
-        "resumed": resumed,
+        "resumed": resumed[-1] if resumed else None,
         "data_shift": shift,
         "seconds": round(watch.seconds, 3),
         "created_at": "",
     }
     journal.say(told(manifest))
 
+    if store.exists(manifest_key):
+        journal.say(f"{manifest_key} is there already: an earlier attempt was not dead, and published the same model.")
+        return
     journal.phase("publishing", "files")
     mistaken = confusion(answers)
-    went_on = [] if resumed is None else [resumed]
     error = manifest["metrics"]["calibration_error"]
-    pictures = plots.draw(folder / "plots", fit, went_on, mistaken, calibration(answers), error)
+    pictures = plots.draw(folder / "plots", fit, resumed, mistaken, calibration(answers), error)
     for picture in pictures:
         store.upload(f"{journal.prefix}plots/{picture.name}", picture)
     for events in plots.write_events(folder / "tensorboard", fit):
@@ -153,46 +164,6 @@ def told(manifest: dict[str, Any]) -> str:
     return sentence + "."
 
 
-def make_repeatable(seed: int, threads: int) -> None:
-    torch.manual_seed(seed)
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
-
-
-def run_fit(
-    recipe: Recipe, settings: Settings, spec: Spec, knobs: LoopKnobs, task: Any, work: Work
-) -> tuple[Fit, int | None]:
-    """Step by step to the end, or to the machine's end: the fit, and the step that it went on from.
-
-    Raises Interrupted or Stopped once the checkpoint is complete.
-    """
-    journal, watch = work.journal, work.watch
-    fit = recipe.new_fit(task, knobs)
-    checkpoints = Checkpoints(work.store, spec.run_id, identity(settings, spec, knobs, recipe.fingerprint(task)))
-    resumed = None
-    if saved := checkpoints.latest():
-        resumed, state = saved
-        fit.load_state_dict(state)
-        journal.saved_step = resumed
-        journal.say(f"resumed from the checkpoint of step {resumed}")
-    journal.phase("training", "steps")
-    saved_at = watch.seconds
-    while not fit.finished:
-        if watch.end():
-            checkpoints.save(fit.step, fit.state_dict())
-            journal.saved_step = fit.step
-            watch.end_if_told(f"saved step {fit.step}")
-        if watch.seconds - saved_at >= knobs.save_every_s:
-            checkpoints.save(fit.step, fit.state_dict())
-            journal.saved_step = fit.step
-            saved_at = watch.seconds
-        fit.advance()
-        journal.step(fit.step, fit.share_done, fit.remark)
-    best = "" if fit.best is None else f"; best validation loss {fit.best:.4f}"
-    journal.say(f"fitted in {fit.step} steps{best}")
-    return fit, resumed
-
-
 def identity(settings: Settings, spec: Spec, knobs: LoopKnobs, fingerprint: str) -> str:
     """Everything that decides the weights: a checkpoint goes on only where all of it is the same."""
     parts = [
@@ -206,10 +177,6 @@ def identity(settings: Settings, spec: Spec, knobs: LoopKnobs, fingerprint: str)
     ]
     parts += [torch.__version__, fingerprint]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def answers_to(model: Model, dataset: Dataset, part: int) -> Answers:
-    return ask(model, dataset.texts(part), dataset.classes(part), dataset.labels)
 
 
 def golden_rows(model: Model, dataset: Dataset, answers: Answers, seed: int) -> list[dict[str, Any]]:
