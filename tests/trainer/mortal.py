@@ -30,6 +30,10 @@ class Killed(BaseException):
     """What SIGKILL is to a process: nothing of it goes on."""
 
 
+class Dead(OSError):
+    """The machine's requests get nowhere."""
+
+
 class MortalStore(FolderStore):
     """The machine's way to its bucket. Once the machine is dead, nothing gets through any more."""
 
@@ -43,7 +47,7 @@ class MortalStore(FolderStore):
 
     def put(self, key: str, body: bytes, content_type: str = "") -> None:
         if self.dead:
-            raise OSError("the machine is dead")
+            raise Dead("the machine is dead")
         if key.startswith("checkpoints/"):
             self.puts -= 1
         super().put(key, body, content_type)
@@ -51,7 +55,7 @@ class MortalStore(FolderStore):
     def delete(self, keys: list[str]) -> None:
         for key in keys:
             if self.dead:
-                raise OSError("the machine is dead")
+                raise Dead("the machine is dead")
             super().delete([key])
 
 
