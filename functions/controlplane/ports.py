@@ -12,8 +12,11 @@ from .domain.alarms import Answer
 from .domain.alerts import Alert
 from .domain.batches import Batch, RefusedDrop
 from .domain.drops import Drop, Finding
+from .domain.estimates import Pace
 from .domain.images import Push
+from .domain.money import Bill
 from .domain.pools import Rest
+from .domain.prices import Quote
 from .domain.refusals import Refusal
 from .domain.releases import Release, Rollout, ServiceView
 from .domain.runs import Machine, Outcome, Queue, Run
@@ -86,12 +89,14 @@ class Ledger(Protocol):
         queue: Queue | None = None,
         champion: str | None = None,
         baseline: str | None = None,
+        pace: Pace | None = None,
         alerts: Sequence[Alert] = (),
         rests: Sequence[Rest] = (),
     ) -> Run:
-        """The run as stored, with its new version; with `champion`, `baseline`, its dataset's too. Raises Conflict.
+        """The run as stored, with its new version; with `champion`, `baseline`, `pace`, its dataset's too.
 
-        `rests` are pools that are to be left out from now on.
+        The bill of each of its machines that has ended is stored with it, once a machine. `rests` are pools that are to
+        be left out from now on. Raises Conflict.
         """
         ...
 
@@ -113,6 +118,17 @@ class Ledger(Protocol):
     def baseline(self, dataset: str) -> str | None:
         """The last run of the dataset that published a model: what the next one's data is compared with."""
         ...
+
+    def paces(self, recipe: str) -> Sequence[Pace]:
+        """What the recipe's last whole run of each dataset took."""
+        ...
+
+    def bills(self, month: str) -> Sequence[Bill]:
+        """Of the machines that ended in the month (yyyy-mm)."""
+        ...
+
+    def quotes(self) -> Sequence[Quote]: ...
+    def keep_quote(self, quote: Quote) -> None: ...
 
     def rollout(self) -> Rollout: ...
     def save_rollout(
@@ -165,6 +181,17 @@ class Bucket(Protocol):
         ...
 
     def outcome(self, run_id: str, attempt: int) -> Outcome | None: ...
+    def keys_of(self, run_id: str) -> Sequence[str]:
+        """All that lies under runs/, models/, processed/ and logs/ for the run."""
+        ...
+
+    def write_card(self, run_id: str, card: Mapping[str, Any], page: str) -> None:
+        """runs/<run id>/card.json and card.html."""
+        ...
+
+    def config(self, dataset: str, size: int) -> bytes | None:
+        """The first `size` bytes of the dataset's tidegate.yaml as it is now; None when there is none."""
+        ...
 
 
 class Fleet(Protocol):
@@ -192,6 +219,16 @@ class Guard(Protocol):
 class Account(Protocol):
     def preconditions(self, quota: Quota) -> Preconditions:
         """What the account has of what a first machine needs; what it does not tell is None."""
+        ...
+
+
+class Prices(Protocol):
+    def spot(self, now: datetime) -> Mapping[tuple[str, str], float | None]:
+        """Dollars an hour of every pool of the stack, by (machine type, zone); None = not told."""
+        ...
+
+    def on_demand(self, machine_type: str) -> float | None:
+        """Dollars an hour in the stack's region; None = not told. Slow: its answer is kept."""
         ...
 
 

@@ -94,7 +94,7 @@ class _Pushes(Settings):
 
 @dataclass(frozen=True)
 class OnDataDropped(_Batches, _Columns):
-    pass
+    trainer_image: str
 
 
 @dataclass(frozen=True)

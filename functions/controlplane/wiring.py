@@ -20,9 +20,10 @@ from .adapters.s3_bucket import S3Bucket
 from .adapters.scheduler_guard import SchedulerGuard
 from .adapters.sns_notifier import SnsNotifier
 from .adapters.sqs_timer import SqsTimer
+from .adapters.yaml_text import read_yaml
 from .domain.alarms import AlarmChange
 from .domain.batches import Patience
-from .domain.config import Config
+from .domain.config import RECIPES, Config
 from .domain.drops import Columns, Drop
 from .domain.gate import Policy
 from .domain.images import Push, deployable
@@ -58,6 +59,8 @@ def on_data_dropped(environ: Environ = os.environ) -> Callable[[Drop], str]:
         clock=clock,
         columns=_columns(s),
         patience=_patience(s),
+        read_yaml=read_yaml,
+        recipes=None if s.trainer_image else RECIPES,
     ).take
 
 

@@ -144,3 +144,44 @@ def test_a_manifest_that_is_no_json_is_a_bad_manifest(s3: Any) -> None:
     s3.put_object(Bucket="data", Key="models/m/manifest.json", Body=b"not json")
     with pytest.raises(BadManifest, match="not JSON"):
         S3Bucket(s3, "data").manifest("m")
+
+
+class TestTheDatasetsOwnSettings:
+    def test_what_lies_there_now_is_read(self, s3: Any) -> None:
+        bucket = S3Bucket(s3, "data")
+        assert bucket.config("films", 99) is None
+        put(s3, "raw/films/tidegate.yaml", b"recipe: linear\n")
+        assert bucket.config("films", 99) == b"recipe: linear\n"
+        assert bucket.config("films", 6) == b"recipe"
+
+    def test_the_default_datasets_lie_in_raw(self, s3: Any) -> None:
+        put(s3, "raw/tidegate.yaml", b"recipe: linear\n")
+        assert S3Bucket(s3, "data").config("default", 99) == b"recipe: linear\n"
+        assert S3Bucket(s3, "data").config("films", 99) is None
+
+    def test_an_empty_file_is_empty(self, s3: Any) -> None:
+        put(s3, "raw/films/tidegate.yaml", b"")
+        assert S3Bucket(s3, "data").config("films", 99) == b""
+
+    def test_one_that_is_refused_gets_advice_of_its_own(self, s3: Any) -> None:
+        drop = put(s3, "raw/films/tidegate.yaml", b"recipie: linear\n")
+        S3Bucket(s3, "data").quarantine(drop, Finding("config", "Nobody knows the key."), NOON)
+        told = json.loads(s3.get_object(Bucket="data", Key=f"quarantine/{drop.drop_id}/report.json")["Body"].read())
+        assert told["what_to_do"].startswith("Mend tidegate.yaml")
+
+
+class TestTheRunCard:
+    def test_all_that_lies_there_for_the_run_is_found_and_nothing_of_another(self, s3: Any) -> None:
+        theirs = ["logs/films-12/1/train.log", "runs/films-12/spec.json"]
+        ours = ["logs/films-1/1/plots/loss.png", "models/films-1/manifest.json", "processed/films-1/profile.json"]
+        for key in (*theirs, *ours):
+            put(s3, key)
+        assert sorted(S3Bucket(s3, "data").keys_of("films-1")) == ours
+
+    def test_it_is_written_as_json_and_as_a_page(self, s3: Any) -> None:
+        S3Bucket(s3, "data").write_card("films-1", {"state": "FAILED"}, "<p>größe")
+        page = s3.get_object(Bucket="data", Key="runs/films-1/card.html")
+        assert page["ContentType"] == "text/html; charset=utf-8"
+        assert page["Body"].read().decode() == "<p>größe"
+        told = s3.get_object(Bucket="data", Key="runs/films-1/card.json")["Body"].read()
+        assert json.loads(told) == {"state": "FAILED"}

@@ -13,7 +13,10 @@ from controlplane.domain.alarms import Answer
 from controlplane.domain.alerts import Alert
 from controlplane.domain.batches import Batch
 from controlplane.domain.drops import Drop, Finding
+from controlplane.domain.estimates import Estimate, Pace
+from controlplane.domain.money import Bill
 from controlplane.domain.pools import Ask, Pool, Rest, pools_of
+from controlplane.domain.prices import Quote
 from controlplane.domain.releases import Release, Rollout
 from controlplane.domain.runs import Machine, Queue, Run, RunState
 from controlplane.ports import Conflict, Ledger, Record
@@ -235,6 +238,33 @@ class TestRuns:
         ledger.save_run(queued(ledger), CHANGED, champion="films-1", baseline="films-1", alerts=[ALERT])
         assert (ledger.champion("films"), ledger.baseline("films")) == ("films-1", "films-1")
         assert ledger.is_noted(ALERT.alert_id)
+
+
+class TestMoney:
+    def test_a_machine_is_billed_once_however_often_its_end_is_told(self, ledger: Ledger) -> None:
+        run = queued(ledger).claimed(NOON).on(Machine("i-1", "c6i.large", "a", "spot", 0.06), NOON)
+        run = ledger.save_run(run, CHANGED)
+        assert list(ledger.bills("2026-01")) == []
+        run = ledger.save_run(run.without_machine(NOON + timedelta(hours=1)), CHANGED)
+        ledger.save_run(run.without_machine(NOON + timedelta(hours=9)), CHANGED)
+        assert list(ledger.bills("2026-01")) == [Bill("i-1", "films-1", 0.06, NOON + timedelta(hours=1))]
+        assert list(ledger.bills("2026-02")) == []
+
+    def test_a_pace_is_written_with_its_run_and_is_the_last_one_of_its_dataset(self, ledger: Ledger) -> None:
+        pace = Pace("films-1", "films", "linear", 100, 9000, 21.5, 40.0, NOON)
+        run = ledger.save_run(queued(ledger), CHANGED, pace=replace(pace, rows=1))
+        ledger.save_run(run, CHANGED, pace=pace)
+        assert list(ledger.paces("linear")) == [pace]
+        assert list(ledger.paces("transformer")) == []
+
+    def test_a_quote_is_kept_and_replaced(self, ledger: Ledger) -> None:
+        ledger.keep_quote(Quote("c6i.large", 0.1, NOON))
+        ledger.keep_quote(Quote("c6i.large", 0.085, NOON))
+        assert list(ledger.quotes()) == [Quote("c6i.large", 0.085, NOON)]
+
+    def test_a_runs_estimate_comes_back_as_it_was_saved(self, ledger: Ledger) -> None:
+        run = replace(queued(ledger), estimate=Estimate(100, 2.5, None, "guessed"), allowance=4.5)
+        assert ledger.save_run(run, CHANGED) == ledger.run("films-1")
 
 
 class TestTheRollout:

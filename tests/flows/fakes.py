@@ -17,9 +17,12 @@ from controlplane.domain.alarms import Answer
 from controlplane.domain.alerts import Alert
 from controlplane.domain.batches import Batch, RefusedDrop
 from controlplane.domain.drops import Drop, Finding
+from controlplane.domain.estimates import Pace
 from controlplane.domain.images import Push
 from controlplane.domain.models import BadManifest
+from controlplane.domain.money import Bill, bills
 from controlplane.domain.pools import Ask, Pool, Rest
+from controlplane.domain.prices import Quote
 from controlplane.domain.refusals import Refusal
 from controlplane.domain.releases import Deployment, Release, Rollout, ServiceView
 from controlplane.domain.runs import Machine, Outcome, Queue, Run
@@ -53,6 +56,9 @@ class FakeLedger:
     baselines: dict[str, str] = field(default_factory=dict)
     pool_rests: dict[tuple[str, Pool], Rest] = field(default_factory=dict)
     suspected: dict[str, datetime] = field(default_factory=dict)
+    the_paces: dict[tuple[str, str], Pace] = field(default_factory=dict)
+    the_bills: dict[str, Bill] = field(default_factory=dict)
+    the_quotes: dict[str, Quote] = field(default_factory=dict)
     the_rollout: Rollout = field(default_factory=Rollout)
     releases: dict[int, Release] = field(default_factory=dict)
     answers: dict[str, Answer] = field(default_factory=dict)
@@ -116,6 +122,7 @@ class FakeLedger:
         queue: Queue | None = None,
         champion: str | None = None,
         baseline: str | None = None,
+        pace: Pace | None = None,
         alerts: Sequence[Alert] = (),
         rests: Sequence[Rest] = (),
     ) -> Run:
@@ -129,6 +136,9 @@ class FakeLedger:
         if baseline is not None:
             self.baselines[run.dataset] = baseline
         self.pool_rests.update({(rest.lifecycle, rest.pool): rest for rest in rests})
+        if pace is not None:
+            self.the_paces[pace.recipe, pace.dataset] = pace
+        self.the_bills.update({bill.machine: bill for bill in bills(run.run_id, run.stints)})
         self._note(alerts)
         self.history.append(record)
         return self.runs[run.run_id]
@@ -152,6 +162,18 @@ class FakeLedger:
 
     def baseline(self, dataset: str) -> str | None:
         return self.baselines.get(dataset)
+
+    def paces(self, recipe: str) -> Sequence[Pace]:
+        return [pace for (of, _), pace in sorted(self.the_paces.items()) if of == recipe]
+
+    def bills(self, month: str) -> Sequence[Bill]:
+        return [bill for _, bill in sorted(self.the_bills.items()) if bill.month == month]
+
+    def quotes(self) -> Sequence[Quote]:
+        return [quote for _, quote in sorted(self.the_quotes.items())]
+
+    def keep_quote(self, quote: Quote) -> None:
+        self.the_quotes[quote.machine_type] = quote
 
     def rollout(self) -> Rollout:
         return self.the_rollout
@@ -217,6 +239,8 @@ class FakeBucket:
     manifests: dict[str, Any] = field(default_factory=dict)
     files: dict[tuple[str, str], str] = field(default_factory=dict)
     outcomes: dict[tuple[str, int], Outcome] = field(default_factory=dict)
+    cards: dict[str, tuple[dict[str, Any], str]] = field(default_factory=dict)
+    keys: set[str] = field(default_factory=set)
     puts: int = 0
 
     def put(self, key: str, content: bytes) -> Drop:
@@ -241,6 +265,11 @@ class FakeBucket:
             for key, versions in sorted(self.objects.items())
             if Drop(key, "", 0).dataset == dataset
         ]
+
+    def config(self, dataset: str, size: int) -> bytes | None:
+        places = [f"raw/{dataset}/tidegate.yaml", *(["raw/tidegate.yaml"] if dataset == "default" else [])]
+        found = [self.objects[key][-1][2][:size] for key in places if key in self.objects]
+        return found[0] if found else None
 
     def quarantine(self, drop: Drop, finding: Finding, at: datetime) -> RefusedDrop:
         assert at.tzinfo is not None, "a time without a zone says nothing"
@@ -267,6 +296,31 @@ class FakeBucket:
 
     def outcome(self, run_id: str, attempt: int) -> Outcome | None:
         return self.outcomes.get((run_id, attempt))
+
+    def keys_of(self, run_id: str) -> Sequence[str]:
+        return sorted(key for key in self.keys if key.split("/")[1] == run_id)
+
+    def write_card(self, run_id: str, card: Mapping[str, Any], page: str) -> None:
+        self.cards[run_id] = (json.loads(json.dumps(card)), page)
+
+
+@dataclass
+class FakePrices:
+    """Two zones; what a test takes out is not told. `asked` counts the slow questions."""
+
+    spots: dict[tuple[str, str], float | None] = field(
+        default_factory=lambda: {("c6i.large", "eu-west-1a"): 0.04, ("c6i.large", "eu-west-1b"): 0.05}
+    )
+    lists: dict[str, float] = field(default_factory=lambda: {"c6i.large": 0.1})
+    asked: list[str] = field(default_factory=list)
+
+    def spot(self, now: datetime) -> Mapping[tuple[str, str], float | None]:
+        assert now.tzinfo is not None
+        return self.spots
+
+    def on_demand(self, machine_type: str) -> float | None:
+        self.asked.append(machine_type)
+        return self.lists.get(machine_type)
 
 
 def refused(code: str, message: str = "none here", *pools: Pool) -> LaunchRefused:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controlplane.domain.drops import Drop
 
-from tests.flows.world import BAD, World
+from tests.flows.world import BAD, GOOD, World
 
 
 def test_a_good_drop_is_accepted_and_its_batch_settles_after_the_quiet_time() -> None:
@@ -156,3 +156,71 @@ def test_drops_that_arrive_while_others_write_are_all_counted() -> None:
     world.ledger.batch = read_and_be_overtaken  # type: ignore[assignment, method-assign]
     assert world.on_data_dropped(first) == "accepted"
     assert world.ledger.batches["default"].accepted == 2
+
+
+class TestTheDatasetsOwnSettings:
+    """raw/<dataset>/tidegate.yaml; in these tests written as JSON, which is YAML too."""
+
+    def test_they_are_obeyed_by_the_next_run(self) -> None:
+        world = World()
+        said = b'{"recipe": "transformer", "encoder": "encoders/e5/", "max_data_shift": 1}'
+        world.drop("raw/films/tidegate.yaml", said)
+        world.dropped_run("raw/films/a.csv")
+        spec = world.bucket.specs[world.run.run_id]
+        assert (spec["recipe"], spec["knobs"]) == ("transformer", {"encoder": "encoders/e5/"})
+        assert spec["limits"]["max_data_shift"] == 1
+        assert [item["key"] for item in spec["snapshot"]["objects"]] == ["raw/films/a.csv"]
+
+    def test_a_change_of_them_trains_again_and_a_change_back_does_not(self) -> None:
+        world = World()
+        first = world.promoted("raw/films/a.csv")
+        second = world.dropped_run("raw/films/tidegate.yaml", b'{"knobs": {"passes": 3}}')
+        assert second.run_id != first.run_id
+        assert world.bucket.specs[second.run_id]["knobs"] == {"passes": 3}
+        world.trainer_publishes(second, champion=first.run_id)
+        world.on_model_published(second.run_id)
+        world.drop("raw/films/tidegate.yaml", b"{}")
+        world.wait(seconds=61)
+        assert set(world.ledger.runs) == {first.run_id, second.run_id}
+
+    def test_alone_they_are_nothing_to_train_on(self) -> None:
+        world = World()
+        world.drop("raw/films/tidegate.yaml", b'{"knobs": {"passes": 3}}')
+        world.wait(seconds=61)
+        assert world.ledger.runs == {}
+        assert world.subjects == []
+
+    def test_one_that_cannot_be_obeyed_is_refused_and_told_and_the_last_good_one_counts(self) -> None:
+        world = World()
+        world.drop("raw/films/tidegate.yaml", b'{"knobs": {"passes": 3}}')
+        bad = world.drop("raw/films/tidegate.yaml", b'{"knbos": {"passes": 4}}')
+        run = world.dropped_run("raw/films/a.csv")
+        assert "Known are recipe, knobs" in world.bucket.reports[bad.drop_id][0].sentence
+        assert world.subjects == ["Tidegate: 1 file refused in dataset films"]
+        assert world.bucket.specs[run.run_id]["knobs"] == {"passes": 3}
+
+    def test_columns_named_there_are_used_at_the_door(self) -> None:
+        world = World()
+        world.drop("raw/films/tidegate.yaml", b'{"text_column": "comment", "label_column": "stars"}')
+        run = world.dropped_run("raw/films/a.csv", b"comment,stars\ngood,5\nbad,1\n")
+        assert world.bucket.specs[run.run_id]["columns"] == {"text": "comment", "label": "stars"}
+        refused = world.drop("raw/films/b.csv", GOOD)
+        assert "comment" in world.bucket.reports[refused.drop_id][0].sentence
+
+    def test_those_of_a_file_that_is_gone_are_forgotten(self) -> None:
+        world = World()
+        world.drop("raw/films/tidegate.yaml", b'{"text_column": "comment"}')
+        world.bucket.delete("raw/films/tidegate.yaml")
+        run = world.dropped_run("raw/films/a.csv")
+        assert world.bucket.specs[run.run_id]["columns"] == {"text": None, "label": None}
+
+    def test_those_of_a_file_that_cannot_be_obeyed_do_not_count(self) -> None:
+        world = World()
+        world.drop("raw/films/tidegate.yaml", b'{"text_column": "comment", "x": 1}')
+        assert world.drop("raw/films/a.csv").drop_id not in world.bucket.reports
+
+    def test_those_of_the_default_dataset_lie_in_raw_itself(self) -> None:
+        world = World()
+        world.drop("raw/tidegate.yaml", b'{"knobs": {"passes": 3}}')
+        run = world.dropped_run("raw/a.csv")
+        assert world.bucket.specs[run.run_id]["knobs"] == {"passes": 3}

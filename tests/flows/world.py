@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -198,8 +199,15 @@ class World:
     # -- events, put together as the Lambdas do -------------------------------------------------------------------
     def on_data_dropped(self, drop: Drop) -> str:
         guard = self.fuse.guard
-        ingest = Ingest(guard(self.ledger), guard(self.bucket), guard(self.timer), self.clock, Columns(), PATIENCE)
-        return ingest.take(drop)
+        return Ingest(
+            ledger=guard(self.ledger),
+            bucket=guard(self.bucket),
+            timer=guard(self.timer),
+            clock=self.clock,
+            columns=Columns(),
+            patience=PATIENCE,
+            read_yaml=json.loads,
+        ).take(drop)
 
     def on_batch_settled(self, ring: Ring) -> None:
         if ring.dataset is not None and ring.as_of is not None:

@@ -31,6 +31,7 @@ SETTINGS = {
     "MAX_REJECTED_SHARE": "0.05",
     "MAX_DATA_SHIFT": "0.5",
     "RECIPE": "linear",
+    "TRAINER_IMAGE": "",
     "ENCODER_PREFIX": "",
     "CAPACITY_WAIT_SECONDS": "120",
 }

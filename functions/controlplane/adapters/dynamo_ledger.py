@@ -6,6 +6,7 @@
     run           <run id>             queue  "runs"       champion, baseline  <dataset>
     rest          <lifecycle> <type> <subnet>   a pool that is left out for a while
     suspect       <machine id>         a machine that was found without a run, and when first
+    bill <yyyy-mm>  <machine>          pace <recipe>  <dataset>     quote  <machine type>
     rollout       "service"            release  <number>
     answer        <incident>           alert  <alert id>   unsent  <alert id>
     history <yyyy-mm>  <time> <subject>  append-only
@@ -29,8 +30,10 @@ from ..domain.alarms import Answer
 from ..domain.alerts import Alert
 from ..domain.batches import Batch
 from ..domain.drops import Drop
-from ..domain.money import dollars
+from ..domain.estimates import Pace
+from ..domain.money import Bill, bills, dollars
 from ..domain.pools import Rest
+from ..domain.prices import Quote
 from ..domain.releases import Release, Rollout
 from ..domain.runs import Queue, Run
 from ..ports import Conflict, Record
@@ -105,6 +108,7 @@ class DynamoLedger:
         queue: Queue | None = None,
         champion: str | None = None,
         baseline: str | None = None,
+        pace: Pace | None = None,
         alerts: Sequence[Alert] = (),
         rests: Sequence[Rest] = (),
     ) -> Run:
@@ -120,6 +124,10 @@ class DynamoLedger:
             writes.append(self._put("champion", run.dataset, json.dumps(champion)))
         if baseline is not None:
             writes.append(self._put("baseline", run.dataset, json.dumps(baseline)))
+        if pace is not None:
+            writes.append(self._put(f"pace {pace.recipe}", pace.dataset, encode(pace)))
+        for bill in bills(run.run_id, run.stints):
+            writes.append(self._put(f"bill {bill.month}", bill.machine, encode(bill)))
         self._write(writes, [record])
         if run.state.is_final and all(stint.ended_at for stint in run.stints):
             cost = dollars(run.stints, record.at)
@@ -146,6 +154,20 @@ class DynamoLedger:
     def baseline(self, dataset: str) -> str | None:
         item = self._item("baseline", dataset)
         return json.loads(item["doc"]["S"]) if item else None
+
+    def paces(self, recipe: str) -> Sequence[Pace]:
+        return self._all(Pace, f"pace {recipe}")
+
+    def bills(self, month: str) -> Sequence[Bill]:
+        return self._all(Bill, f"bill {month}")
+
+    def quotes(self) -> Sequence[Quote]:
+        return self._all(Quote, "quote")
+
+    def keep_quote(self, quote: Quote) -> None:
+        self._dynamodb.put_item(
+            TableName=self._table, Item={**_key("quote", quote.machine_type), "doc": {"S": encode(quote)}}
+        )
 
     # -- the rollout --------------------------------------------------------------------------------------------------
     def rollout(self) -> Rollout:

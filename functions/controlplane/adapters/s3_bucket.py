@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import html
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from ..domain.batches import RefusedDrop
-from ..domain.drops import WHAT_TO_DO, Drop, Finding
+from ..domain.config import FILE_NAME
+from ..domain.drops import Drop, Finding
 from ..domain.models import BadManifest
 from ..domain.runs import Outcome
 
@@ -54,6 +55,18 @@ class S3Bucket:
                 for item in page.get("Contents", []):
                     yield item["Key"], item["ETag"].strip('"')
 
+    def config(self, dataset: str, size: int) -> bytes | None:
+        places = [f"raw/{dataset}/{FILE_NAME}", *([f"raw/{FILE_NAME}"] if dataset == "default" else [])]
+        for key in places:
+            try:
+                return self._s3.get_object(Bucket=self._bucket, Key=key, Range=f"bytes=0-{size - 1}")["Body"].read()
+            except ClientError as fault:
+                if fault.response["Error"]["Code"] == "InvalidRange":
+                    return b""
+                if fault.response["Error"]["Code"] not in GONE:
+                    raise
+        return None
+
     def quarantine(self, drop: Drop, finding: Finding, at: datetime) -> RefusedDrop:
         report = {
             "contract": 1,
@@ -62,7 +75,7 @@ class S3Bucket:
             "dataset": drop.dataset,
             "bytes": drop.size,
             "etag": drop.etag,
-            "what_to_do": WHAT_TO_DO,
+            "what_to_do": drop.what_to_do,
             "at": at.isoformat(),
             "findings": [
                 {
@@ -110,6 +123,24 @@ class S3Bucket:
             return None
         told = json.loads(body)
         return Outcome(told["outcome"], told["reason"], told.get("cause"), told.get("step"))
+
+    def keys_of(self, run_id: str) -> Sequence[str]:
+        lister = self._s3.get_paginator("list_objects_v2")
+        return [
+            item["Key"]
+            for place in ("runs", "models", "processed", "logs")
+            for page in lister.paginate(Bucket=self._bucket, Prefix=f"{place}/{run_id}/")
+            for item in page.get("Contents", [])
+        ]
+
+    def write_card(self, run_id: str, card: Mapping[str, Any], page: str) -> None:
+        self._put_json(f"runs/{run_id}/card.json", card)
+        self._s3.put_object(
+            Bucket=self._bucket,
+            Key=f"runs/{run_id}/card.html",
+            Body=page.encode(),
+            ContentType="text/html; charset=utf-8",
+        )
 
     def _read(self, key: str) -> bytes | None:
         try:

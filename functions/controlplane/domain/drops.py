@@ -11,6 +11,8 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from . import config
+
 HEAD_BYTES = 1024 * 1024
 LONGEST_DATASET = 200
 TEXT_COLUMNS = ("text", "review", "sentence", "content")
@@ -25,7 +27,8 @@ WHAT_TO_DO = (
 class Drop:
     """One object version under raw/; `key` is raw, never URL-encoded.
 
-    `sequencer` tells writes of one key apart where the event names no version.
+    `sequencer` tells writes of one key apart where the event names no version. `row_bytes` is the mean length of the
+    rows in its head (0 = not looked at), `config` what an accepted tidegate.yaml says: see config.accepted.
     """
 
     key: str
@@ -33,6 +36,8 @@ class Drop:
     size: int
     version_id: str | None = None
     sequencer: str = ""
+    row_bytes: float = 0.0
+    config: str | None = None
 
     @property
     def dataset(self) -> str:
@@ -49,6 +54,15 @@ class Drop:
     @property
     def is_folder_marker(self) -> bool:
         return self.key.endswith("/")
+
+    @property
+    def is_config(self) -> bool:
+        return config.is_config(self.key)
+
+    @property
+    def what_to_do(self) -> str:
+        """When it was refused."""
+        return config.WHAT_TO_DO if self.is_config else WHAT_TO_DO
 
 
 @dataclass(frozen=True)
@@ -94,6 +108,16 @@ def inspect(drop: Drop, head: bytes, columns: Columns) -> Finding | None:
             return Finding("long-line", "The first line is longer than 1 MiB.", row=1, sample=_sample(first_line))
         text = text[: text.rfind("\n") + 1]
     return _inspect_rows(text, columns, whole)
+
+
+def mean_row(drop: Drop, head: bytes) -> float:
+    """Bytes of a row on average, of the rows in the head of an accepted drop. A text may hold line ends of its own."""
+    text = _decode(head, drop.size <= len(head))
+    assert isinstance(text, str), "it was accepted"
+    if drop.size > len(head):
+        text = text[: text.rfind("\n") + 1]
+    rows = sum(1 for _ in _rows(text)) - 1
+    return round(len(text.encode()) / max(1, rows), 2)
 
 
 def _decode(head: bytes, whole: bool) -> str | Finding:

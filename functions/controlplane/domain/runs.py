@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from .estimates import Estimate
 from .money import Stint
 from .pools import SPOT, Ask, Pool
 
@@ -67,6 +68,8 @@ class Run:
     refusals: int = 0
     spot_refusals: int = 0
     not_before: datetime | None = None
+    estimate: Estimate | None = None
+    allowance: float | None = None
     version: int = 0
 
     @property
@@ -223,6 +226,7 @@ class Queue:
 
     waiting: tuple[tuple[str, str], ...] = ()
     active: tuple[tuple[str, str], ...] = ()
+    billing: tuple[tuple[str, str], ...] = ()
     version: int = 0
 
     def with_waiting(self, run: Run) -> Queue:

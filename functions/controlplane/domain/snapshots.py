@@ -15,20 +15,30 @@ from .drops import Drop
 class Snapshot:
     dataset: str
     drops: tuple[Drop, ...]
+    config: str | None = None
 
     @classmethod
     def of(cls, dataset: str, accepted: Iterable[Drop], present: Iterable[tuple[str, str]]) -> Snapshot:
-        """The accepted drops whose (key, etag) still lie in the bucket; of the same content, the last one written."""
+        """The accepted drops whose (key, etag) still lie in the bucket; of the same content, the last one written.
+
+        A tidegate.yaml that was refused leaves its last accepted version in force.
+        """
+        there = set(present)
         in_order = sorted(accepted, key=lambda drop: drop.sequencer.rjust(32, "0"))  # hexadecimal, of any length
         by_content = {(drop.key, drop.etag): drop for drop in in_order}
-        drops = [by_content[content] for content in sorted(set(present)) if content in by_content]
-        return cls(dataset=dataset, drops=tuple(drops))
+        drops = [by_content[content] for content in sorted(there) if content in by_content]
+        keys = {key for key, _ in there}
+        said = [drop for drop in in_order if drop.config is not None and drop.key in keys]
+        said.sort(key=lambda drop: (drop.key, drop.etag) in there)
+        rows = tuple(drop for drop in drops if drop.config is None)
+        return cls(dataset=dataset, drops=rows, config=said[-1].config if said else None)
 
     @property
     def digest(self) -> str:
-        """sha256 over keys and contents: the same bytes under the same names are the same snapshot."""
+        """sha256 over keys, contents and what tidegate.yaml says: the same bytes and orders are the same snapshot."""
         contents = [[drop.key, drop.etag, drop.size] for drop in self.drops]
-        return "sha256:" + hashlib.sha256(json.dumps([self.dataset, contents]).encode()).hexdigest()
+        orders = [self.config] if self.config and self.config != "{}" else []
+        return "sha256:" + hashlib.sha256(json.dumps([self.dataset, contents, *orders]).encode()).hexdigest()
 
     @property
     def run_id(self) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 
+from ..domain import config
 from ..domain.batches import Batch, Patience
-from ..domain.drops import HEAD_BYTES, Columns, Drop, inspect
+from ..domain.config import BadConfig, ReadYaml
+from ..domain.drops import HEAD_BYTES, Columns, Drop, Finding, inspect, mean_row
 from ..ports import Bucket, Ledger, Record, Timer
 from .common import Clock, on_conflict_again
 
@@ -18,6 +21,8 @@ class Ingest:
     clock: Clock
     columns: Columns
     patience: Patience
+    read_yaml: ReadYaml
+    recipes: tuple[str, ...] | None = config.RECIPES
 
     def take(self, drop: Drop) -> str:
         """Return what became of it: "accepted", "refused: …" or "ignored: …". Safe to repeat and to reorder."""
@@ -30,7 +35,7 @@ class Ingest:
         if head is None:
             return "ignored: it was deleted or replaced before it could be read"
         now = self.clock()
-        finding = inspect(drop, head, self.columns)
+        drop, finding = self._looked_at(drop, head)
         if finding:
             self.bucket.quarantine(drop, finding, now)
 
@@ -49,6 +54,28 @@ class Ingest:
         batch = on_conflict_again(join)
         self.timer.settle(batch, self.patience.quiet)
         return f"refused: {finding.sentence}" if finding else "accepted"
+
+    def _looked_at(self, drop: Drop, head: bytes) -> tuple[Drop, Finding | None]:
+        """The drop with what its head shows, or why it is refused."""
+        if drop.is_config:
+            try:
+                said = config.accepted(head, self.read_yaml, recipes=self.recipes)
+            except BadConfig as fault:
+                return drop, Finding("config", str(fault))
+            return replace(drop, config=said), None
+        finding = inspect(drop, head, self._columns(drop.dataset))
+        return (drop, finding) if finding else (replace(drop, row_bytes=mean_row(drop, head)), None)
+
+    def _columns(self, dataset: str) -> Columns:
+        """As the dataset's tidegate.yaml names them, if it lies there by now and can be obeyed."""
+        content = self.bucket.config(dataset, config.LARGEST + 1)
+        if content is None:
+            return self.columns
+        try:
+            said = json.loads(config.accepted(content, self.read_yaml, recipes=self.recipes))
+        except BadConfig:
+            return self.columns  # its own drop is refused, and told of
+        return Columns(said.get("text_column", self.columns.text), said.get("label_column", self.columns.label))
 
     def _wake(self, dataset: str, batch_id: str) -> None:
         """A repeated event may stand for a first one that was killed before it set the timer."""

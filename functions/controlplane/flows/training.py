@@ -61,7 +61,7 @@ class Training:
         )
         run, why = self._new_run(snapshot) if snapshot.drops else (None, "no accepted drop lies in the bucket")
         if run:
-            self.bucket.write_spec(run.run_id, self._spec(run, snapshot))
+            self.bucket.write_spec(run.run_id, self._spec(run, snapshot, self.config.overridden(snapshot.config)))
             record = Record(now, f"run {run.run_id}", "", "QUEUED", why)
         else:
             record = Record(now, f"batch {batch.batch_id}", "OPEN", "CLOSED", f"no new run: {why}")
@@ -99,22 +99,22 @@ class Training:
         )
         return run, f"{failed} runs of this data did not end; dropped again" if failed else "its batch settled"
 
-    def _spec(self, run: Run, snapshot: Snapshot) -> dict[str, Any]:
+    def _spec(self, run: Run, snapshot: Snapshot, config: Config) -> dict[str, Any]:
         objects = [{"key": d.key, "version_id": d.version_id, "etag": d.etag, "bytes": d.size} for d in snapshot.drops]
         return {
             "contract": 1,
             "run_id": run.run_id,
             "dataset": run.dataset,
             "snapshot": {"digest": snapshot.digest, "objects": objects},
-            "columns": {"text": self.config.text_column, "label": self.config.label_column},
+            "columns": {"text": config.text_column, "label": config.label_column},
             "champion": self.ledger.champion(run.dataset),
             "baseline": self.ledger.baseline(run.dataset),
-            "recipe": self.config.recipe,
-            "knobs": self.config.all_knobs,
+            "recipe": config.recipe,
+            "knobs": config.all_knobs,
             "seed": SEED,
             "limits": {
-                "max_rejected_share": self.config.max_rejected_share,
-                "max_data_shift": self.config.max_data_shift,
+                "max_rejected_share": config.max_rejected_share,
+                "max_data_shift": config.max_data_shift,
                 "max_hours": self.limits.max_hours - TIMER_MARGIN,
                 "max_cost": None,
                 "prices": {},

@@ -1,0 +1,59 @@
+"""Money before, while and after: what a run will cost, what it may cost, what this month cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from ..domain.caps import Allowance, Caps, OverBudget, Spent, UsedUp, allow
+from ..domain.drops import Drop
+from ..domain.estimates import Estimate, estimate
+from ..domain.money import hours, known_dollars
+from ..domain.prices import PriceList, Quote
+from ..domain.runs import Run
+from ..ports import Ledger, Prices
+from .common import Clock
+
+
+@dataclass(frozen=True)
+class Spending:
+    ledger: Ledger
+    prices: Prices
+    clock: Clock
+    caps: Caps
+
+    def price_list(self) -> PriceList:
+        """Spot as it is now; on demand as the price list said within a day."""
+        now = self.clock()
+        spot = self.prices.spot(now)
+        known = {quote.machine_type: quote.dollars for quote in self.ledger.quotes() if quote.is_fresh(now)}
+        on_demand: dict[str, float | None] = dict(known)
+        for kind in dict.fromkeys(kind for kind, _ in spot):
+            if kind not in known:
+                on_demand[kind] = price = self.prices.on_demand(kind)
+                if price is not None:
+                    self.ledger.keep_quote(Quote(kind, price, now))
+        return PriceList(spot, on_demand)
+
+    def estimate(self, drops: Iterable[Drop], recipe: str) -> Estimate | None:
+        return estimate(drops, recipe, self.ledger.paces(recipe), self.price_list())
+
+    def allow(self, run: Run, prices: PriceList) -> Allowance | UsedUp | OverBudget:
+        """May the run's next machine be asked for, and what may that cost?"""
+        now = self.clock()
+        usual = prices.usual()
+        month, promised = self._month(now) if self.caps.budget else (0.0, 0.0)
+        spent = Spent(known_dollars(run.stints, now), hours(run.stints, now), month, promised)
+        return allow(self.caps, spent, run.estimate, usual[0] if usual else None, fresh=run.is_fresh)
+
+    def _month(self, now: datetime) -> tuple[float, float]:
+        """Dollars of the machines that ended this month; and what those that run may still cost."""
+        ended = sum(bill.dollars or 0.0 for bill in self.ledger.bills(f"{now:%Y-%m}"))
+        promised, queue = 0.0, self.ledger.queue()
+        for run_id, _ in (*queue.active, *queue.billing):
+            run = self.ledger.run(run_id)
+            for stint in run.stints if run else ():
+                if run and stint.ended_at is None:
+                    promised += max(run.allowance or 0.0, stint.dollars(now) or 0.0)
+        return ended, promised
