@@ -61,6 +61,8 @@ class _Runs(_Columns):
     guard_group: str
     guard_role_arn: str
     max_run_hours: float
+    max_run_cost: float
+    monthly_budget: float
     max_rejected_share: float
     max_data_shift: float
     recipe: str

@@ -9,9 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import boto3
+from botocore.config import Config as ClientConfig
 
 from . import settings
 from .adapters.aws_account import AwsAccount
+from .adapters.aws_prices import AwsPrices
 from .adapters.dynamo_ledger import DynamoLedger
 from .adapters.ec2_fleet import Ec2Fleet
 from .adapters.ecr_images import EcrImages
@@ -23,6 +25,7 @@ from .adapters.sqs_timer import SqsTimer
 from .adapters.yaml_text import read_yaml
 from .domain.alarms import AlarmChange
 from .domain.batches import Patience
+from .domain.caps import Caps
 from .domain.config import RECIPES, Config
 from .domain.drops import Columns, Drop
 from .domain.gate import Policy
@@ -38,7 +41,8 @@ from .flows.machines import Machines
 from .flows.reconcile import Reconcile, push_cause
 from .flows.releasing import Releasing
 from .flows.runbook import RunBook
-from .flows.training import RunLimits, Training
+from .flows.spending import Spending
+from .flows.training import Training
 
 if TYPE_CHECKING:
     from .domain.runs import Run
@@ -235,7 +239,21 @@ def _fleet(s: _RunSettings) -> Ec2Fleet:
 
 
 def _book(s: _RunSettings) -> RunBook:
-    return RunBook(ledger=_ledger(s), clock=clock, bucket_name=s.bucket)
+    return RunBook(ledger=_ledger(s), bucket=S3Bucket(boto3.client("s3"), s.bucket), clock=clock, bucket_name=s.bucket)
+
+
+def _spending(s: _RunSettings) -> Spending:
+    ec2 = boto3.client("ec2")
+    quick = ClientConfig(connect_timeout=3, read_timeout=5, retries={"max_attempts": 2})
+    prices = AwsPrices(
+        ec2,
+        boto3.client("pricing", region_name="us-east-1", config=quick),  # the price list of all regions is there
+        region=ec2.meta.region_name,
+        types=list(dict.fromkeys(kind.strip() for kind in s.instance_types.split(",") if kind.strip())),
+        subnets=[subnet.strip() for subnet in s.subnet_ids.split(",") if subnet.strip()],
+    )
+    caps = Caps(cost=s.max_run_cost, hours=s.max_run_hours, budget=s.monthly_budget)
+    return Spending(ledger=_ledger(s), prices=prices, clock=clock, caps=caps)
 
 
 def _timer(s: _RunSettings) -> SqsTimer:
@@ -260,6 +278,7 @@ def _launching(s: _RunSettings) -> Launching:
         clock=clock,
         jitter=random.random,
         book=_book(s),
+        spending=_spending(s),
         policy=policy,
     )
 
@@ -284,7 +303,7 @@ def _training(s: _RunSettings) -> Training:
         timer=_timer(s),
         clock=clock,
         book=_book(s),
-        limits=RunLimits(max_hours=s.max_run_hours),
+        spending=_spending(s),
         config=_config(s),
     )
 

@@ -80,17 +80,7 @@ class TestLaunch:
         )
         granted(stub, spot)
         stub.add_response("describe_instances", described(IN_ZONE), ONE)
-        stub.add_response(
-            "describe_spot_price_history",
-            {"SpotPriceHistory": [{"SpotPrice": "0.0412"}]},
-            {
-                "InstanceTypes": ["c6i.large"],
-                "AvailabilityZone": "us-east-1a",
-                "ProductDescriptions": ["Linux/UNIX"],
-                "MaxResults": 1,
-            },
-        )
-        assert fleet(client).launch(RUN) == Machine("i-1", "c6i.large", "us-east-1a", "spot", 0.0412, "s-a")
+        assert fleet(client).launch(RUN) == Machine("i-1", "c6i.large", "us-east-1a", "spot", "s-a")
 
     def test_on_demand_it_asks_the_same_pools_and_the_cheapest_is_taken(self, ec2: tuple[Any, Stubber]) -> None:
         client, stub = ec2
@@ -104,18 +94,17 @@ class TestLaunch:
         machine = fleet(client).launch(run)
         assert (machine.lifecycle, machine.zone, machine.subnet) == ("on-demand", "us-east-1a", "s-a")
 
-    def test_a_machine_that_ec2_does_not_show_yet_has_no_zone_and_no_price(self, ec2: tuple[Any, Stubber]) -> None:
+    @pytest.mark.parametrize(
+        ("subnets", "zone"), [([{"AvailabilityZone": "us-east-1b"}], "us-east-1b"), ([], "unknown")]
+    )
+    def test_a_machine_that_ec2_does_not_show_yet_is_in_the_zone_of_its_subnet(
+        self, ec2: tuple[Any, Stubber], subnets: list[dict[str, str]], zone: str
+    ) -> None:
         client, stub = ec2
         granted(stub)
         stub.add_response("describe_instances", described(), ONE)
-        assert fleet(client).launch(RUN) == Machine("i-1", "c6i.large", "unknown", "spot", None, "s-b")
-
-    def test_a_price_that_is_not_told_is_none(self, ec2: tuple[Any, Stubber]) -> None:
-        client, stub = ec2
-        granted(stub)
-        stub.add_response("describe_instances", described(IN_ZONE), ONE)
-        stub.add_response("describe_spot_price_history", {"SpotPriceHistory": []})
-        assert fleet(client).launch(RUN).price is None
+        stub.add_response("describe_subnets", {"Subnets": subnets}, {"SubnetIds": ["s-b"]})
+        assert fleet(client).launch(RUN) == Machine("i-1", "c6i.large", zone, "spot", "s-b")
 
     def test_what_each_pool_answered_is_told(self, ec2: tuple[Any, Stubber]) -> None:
         client, stub = ec2
@@ -155,7 +144,7 @@ class TestLaunch:
         stub.add_client_error("create_fleet", "IdempotentParameterMismatch", "another question", http_status_code=400)
         there = {**IN_ZONE, "InstanceId": "i-7", "InstanceType": "m5.large"}
         stub.add_response("describe_instances", described(there))
-        assert fleet(client).launch(RUN) == Machine("i-7", "m5.large", "us-east-1a", "on-demand", None, "s-a")
+        assert fleet(client).launch(RUN) == Machine("i-7", "m5.large", "us-east-1a", "on-demand", "s-a")
 
 
 class TestMachines:

@@ -16,7 +16,7 @@ from controlplane.domain.drops import Drop, Finding
 from controlplane.domain.estimates import Estimate, Pace
 from controlplane.domain.money import Bill
 from controlplane.domain.pools import Ask, Pool, Rest, pools_of
-from controlplane.domain.prices import Quote
+from controlplane.domain.prices import PriceList, Quote
 from controlplane.domain.releases import Release, Rollout
 from controlplane.domain.runs import Machine, Queue, Run, RunState
 from controlplane.ports import Conflict, Ledger, Record
@@ -29,6 +29,7 @@ CHANGED = Record(NOON, "run films-1", "QUEUED", "LAUNCHING", "attempt 1")
 RUN = Run("films-1", "films", "sha256:0", NOON)
 DROP = Drop("raw/films/größe\n+%20.csv", "etag", 10, "v1")
 BATCH = Batch.opened("films", NOON).with_accepted(NOON)
+PRICES = PriceList({("c6i.large", "a"): 0.06}, {"c6i.large": 0.1})
 ALERT = Alert("run films-1 FAILED", "Tidegate: run failed", "Why: größe\n")
 
 
@@ -206,7 +207,7 @@ class TestDropsAndBatches:
 
 class TestRuns:
     def test_a_run_comes_back_as_it_was_saved(self, ledger: Ledger) -> None:
-        run = queued(ledger).claimed(NOON).on(Machine("i-1", "c6i.large", "a", "spot", 0.0412), NOON)
+        run = queued(ledger).claimed(NOON).on(Machine("i-1", "c6i.large", "a", "spot"), NOON, PRICES)
         run = run.without_machine(NOON + timedelta(minutes=3))
         saved = ledger.save_run(run, CHANGED)
         assert saved == replace(run, version=2)
@@ -242,12 +243,12 @@ class TestRuns:
 
 class TestMoney:
     def test_a_machine_is_billed_once_however_often_its_end_is_told(self, ledger: Ledger) -> None:
-        run = queued(ledger).claimed(NOON).on(Machine("i-1", "c6i.large", "a", "spot", 0.06), NOON)
+        run = queued(ledger).claimed(NOON).on(Machine("i-1", "c6i.large", "a", "spot"), NOON, PRICES)
         run = ledger.save_run(run, CHANGED)
         assert list(ledger.bills("2026-01")) == []
         run = ledger.save_run(run.without_machine(NOON + timedelta(hours=1)), CHANGED)
         ledger.save_run(run.without_machine(NOON + timedelta(hours=9)), CHANGED)
-        assert list(ledger.bills("2026-01")) == [Bill("i-1", "films-1", 0.06, NOON + timedelta(hours=1))]
+        assert list(ledger.bills("2026-01")) == [Bill("i-1", "films-1", 0.06, "2026-01")]
         assert list(ledger.bills("2026-02")) == []
 
     def test_a_pace_is_written_with_its_run_and_is_the_last_one_of_its_dataset(self, ledger: Ledger) -> None:

@@ -15,7 +15,7 @@ from controlplane.ports import Prices
 from tests.flows.fakes import NOON, FakePrices
 
 Stub = Callable[[str], tuple[Any, Stubber]]
-SUBNETS = {"Subnets": [{"AvailabilityZone": "eu-west-1a"}, {"AvailabilityZone": "eu-west-1b"}]}
+SUBNETS = {"Subnets": [{"AvailabilityZone": "zone of s-a"}, {"AvailabilityZone": "zone of s-b"}]}
 
 
 def product(price: str, unit: str = "Hrs") -> str:
@@ -51,7 +51,7 @@ def prices(request: pytest.FixtureRequest) -> Prices:
     aws: Aws = request.getfixturevalue("aws_prices")
     aws.ec2.add_response("describe_subnets", SUBNETS)
     told = [
-        {"InstanceType": "c6i.large", "AvailabilityZone": f"eu-west-1{zone}", "SpotPrice": price, "Timestamp": NOON}
+        {"InstanceType": "c6i.large", "AvailabilityZone": f"zone of s-{zone}", "SpotPrice": price, "Timestamp": NOON}
         for zone, price in (("a", "0.04"), ("b", "0.05"))
     ]
     aws.ec2.add_response("describe_spot_price_history", {"SpotPriceHistory": told})
@@ -61,7 +61,7 @@ def prices(request: pytest.FixtureRequest) -> Prices:
 
 
 def test_every_pool_has_its_spot_price_and_every_type_its_price_on_demand(prices: Prices) -> None:
-    assert dict(prices.spot(NOON)) == {("c6i.large", "eu-west-1a"): 0.04, ("c6i.large", "eu-west-1b"): 0.05}
+    assert dict(prices.spot(NOON)) == {("c6i.large", "zone of s-a"): 0.04, ("c6i.large", "zone of s-b"): 0.05}
     assert prices.on_demand("c6i.large") == 0.1
     assert prices.on_demand("x1.unheard-of") is None
 
@@ -71,8 +71,8 @@ def test_a_pool_without_a_price_is_there_without_one(aws_prices: Aws) -> None:
     wanted = {"InstanceTypes": ["c6i.large"], "ProductDescriptions": ["Linux/UNIX"], "StartTime": NOON}
     aws_prices.ec2.add_response("describe_spot_price_history", {"SpotPriceHistory": []}, wanted)
     assert dict(aws_prices.prices.spot(NOON)) == {
-        ("c6i.large", "eu-west-1a"): None,
-        ("c6i.large", "eu-west-1b"): None,
+        ("c6i.large", "zone of s-a"): None,
+        ("c6i.large", "zone of s-b"): None,
     }
 
 

@@ -14,6 +14,7 @@ ALLOWED = [(name, statement) for name, statement in STATEMENTS if statement["Eff
 # Resource "*", and why it cannot be narrower.
 ANY_RESOURCE = {
     "LaunchMachines.SeeMachinesAndPrices": "ec2:Describe* knows no resources",
+    "LaunchMachines.SeeThePriceList": "pricing:GetProducts knows no resources",
     "LaunchMachines.SeeQuotas": "servicequotas:GetServiceQuota knows no resources",
     "TaskExecutionRole.LogIn": "ecr:GetAuthorizationToken knows no resources",
     "RollService.SeeTasks": "ecs:ListTasks knows clusters by condition only, and there is one",

@@ -16,18 +16,29 @@ from controlplane.domain.runs import Run, RunState
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 FIRST = Stint(
-    1,
-    "i-1",
-    "c6i.large",
-    "eu-west-1a",
-    "spot",
-    0.03,
-    NOON,
-    NOON + timedelta(minutes=20),
-    0.09,
-    "Spot notice; saved step 14.",
+    attempt=1,
+    machine="i-1",
+    machine_type="c6i.large",
+    zone="eu-west-1a",
+    lifecycle="spot",
+    price=0.03,
+    launched_at=NOON,
+    ended_at=NOON + timedelta(minutes=20),
+    on_demand=0.09,
+    why_ended="Spot notice; saved step 14.",
+    gone=True,
 )
-SECOND = Stint(2, "i-2", "m5.large", "eu-west-1b", "on-demand", 0.12, NOON + timedelta(minutes=21), None, 0.12)
+SECOND = replace(
+    FIRST,
+    attempt=2,
+    machine="i-2",
+    machine_type="m5.large",
+    lifecycle="on-demand",
+    price=0.12,
+    launched_at=NOON + timedelta(minutes=21),
+    ended_at=None,
+    on_demand=0.12,
+)
 RUN = Run(
     "films-3f2a9c1b7e44",
     "films",
@@ -143,3 +154,10 @@ def test_a_run_that_never_got_a_machine_has_a_card_too() -> None:
     assert (told["minutes"], told["dollars"], told["metrics"], told["estimate"]) == (0, 0, None, None)
     html = page(told, None)
     assert "None was started." in html and "The model" not in html
+
+
+def test_a_manifest_that_only_says_what_the_gate_needs_has_a_card_too() -> None:
+    bare = {"rows": 10, "accuracy": 0.9, "majority_share": 0.5, "calibration_error": 0.1, "per_class_recall": {}}
+    manifest = {"metrics": bare, "comparison": None, "rows": {"accepted": 10, "rejected": 0}, "recipe": "theirs"}
+    html = page(made(manifest=manifest), manifest)
+    assert "macro F1" in html and "not told" in html and "10 accepted" in html

@@ -91,7 +91,9 @@ class TestThePaceOfARun:
 
     def model(self, *, resumed: bool = False) -> Model:
         made = NOON + timedelta(seconds=100)
-        return Model("films-1", "films", "sha256:0", self.METRICS, None, "0", 25_000, 0, "linear", 30.0, made, resumed)
+        return Model(
+            "films-1", "films", "sha256:0", self.METRICS, None, "0", 25_000, 0, "linear", 30.0, made, resumed, 1
+        )
 
     def test_a_whole_run_measures_its_boot_and_its_rows(self) -> None:
         pace = pace_of(self.model(), [self.STINT], 2_500_000)

@@ -6,10 +6,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from controlplane.domain.prices import PriceList
 from controlplane.domain.runs import CLAIM_LEASE, Machine, Outcome, Queue, Run, RunState, after_machine_ended
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-MACHINE = Machine("i-1", "c6i.large", "eu-west-1a", "spot", 0.04)
+MACHINE = Machine("i-1", "c6i.large", "eu-west-1a", "spot")
+PRICES = PriceList({("c6i.large", "eu-west-1a"): 0.04}, {"c6i.large": 0.1})
 
 
 def a_run(name: str = "films-1", dataset: str = "films", **more: object) -> Run:
@@ -19,7 +21,7 @@ def a_run(name: str = "films-1", dataset: str = "films", **more: object) -> Run:
 def on_machines(count: int) -> Run:
     run = a_run()
     for number in range(count):
-        run = run.claimed(NOON).on(replace(MACHINE, machine_id=f"i-{number}"), NOON).training()
+        run = run.claimed(NOON).on(replace(MACHINE, machine_id=f"i-{number}"), NOON, PRICES).training()
         run = run.without_machine(NOON + timedelta(minutes=5))
     return run
 
@@ -50,7 +52,7 @@ class TestClaims:
         assert again.launch_token == run.launch_token
 
     def test_a_run_on_a_machine_is_not_claimed_however_long_it_takes(self) -> None:
-        run = a_run().claimed(NOON).on(MACHINE, NOON)
+        run = a_run().claimed(NOON).on(MACHINE, NOON, PRICES)
         assert not run.may_be_claimed(NOON + timedelta(days=1))
 
     def test_after_a_refusal_the_next_claim_has_a_new_token(self) -> None:
@@ -65,12 +67,28 @@ class TestClaims:
 
 class TestStints:
     def test_the_bill_stops_when_the_machine_ends(self) -> None:
-        run = a_run().claimed(NOON).on(MACHINE, NOON).without_machine(NOON + timedelta(hours=1))
+        run = a_run().claimed(NOON).on(MACHINE, NOON, PRICES).without_machine(NOON + timedelta(hours=1))
         assert run.stints[0].seconds(NOON + timedelta(days=9)) == 3600
 
     def test_the_second_word_of_its_end_changes_nothing(self) -> None:
-        run = a_run().claimed(NOON).on(MACHINE, NOON).without_machine(NOON + timedelta(hours=1))
+        run = a_run().claimed(NOON).on(MACHINE, NOON, PRICES).without_machine(NOON + timedelta(hours=1))
         assert run.without_machine(NOON + timedelta(hours=2)) == run
+
+    def test_a_stint_has_both_prices_of_its_pool(self) -> None:
+        [spot] = a_run().claimed(NOON).on(MACHINE, NOON, PRICES).stints
+        assert (spot.price, spot.on_demand) == (0.04, 0.1)
+        [other] = a_run().claimed(NOON).on(replace(MACHINE, lifecycle="on-demand"), NOON, PRICES).stints
+        assert (other.price, other.on_demand) == (0.1, 0.1)
+        [unknown] = a_run().claimed(NOON).on(replace(MACHINE, zone="unknown"), NOON, PRICES).stints
+        assert (unknown.price, unknown.on_demand) == (None, 0.1)
+
+    def test_an_attempt_may_be_over_before_its_machine_is_gone_and_the_machine_is_billed(self) -> None:
+        run = a_run().claimed(NOON).on(MACHINE, NOON, PRICES)
+        said = run.without_machine(NOON + timedelta(minutes=5), "spot", "Spot notice.", gone=False)
+        assert (said.stints[0].seconds(NOON), said.is_billed) == (300, False)
+        gone = said.machine_ended("i-1", NOON + timedelta(minutes=7), "overtaken", "the run went on without it")
+        assert (gone.stints[0].seconds(NOON), gone.is_billed, gone.stints[0].why_ended) == (420, True, "Spot notice.")
+        assert gone.machine_ended("i-1", NOON + timedelta(hours=9), "", "") == gone
 
     def test_every_machine_is_remembered(self) -> None:
         assert [stint.machine for stint in on_machines(3).stints] == ["i-0", "i-1", "i-2"]
@@ -143,6 +161,12 @@ class TestTheQueue:
         queue = Queue().with_waiting(first).with_waiting(second).with_active(first).back_to_waiting(first)
         assert queue.waiting == (("a", "1"), ("b", "2"))
         assert queue.active == ()
+
+    def test_a_run_that_is_over_is_kept_until_its_last_machine_is_gone(self) -> None:
+        run = a_run().claimed(NOON).on(MACHINE, NOON, PRICES)
+        queue = Queue().with_active(run).without(run)
+        assert (queue.active, queue.billing) == ((), (("films-1", "films"),))
+        assert queue.without(run.without_machine(NOON)).billing == ()
 
     def test_an_ended_run_leaves_it_wherever_it_was(self) -> None:
         assert Queue().with_waiting(a_run()).without(a_run()) == Queue()

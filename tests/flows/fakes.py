@@ -309,7 +309,7 @@ class FakePrices:
     """Two zones; what a test takes out is not told. `asked` counts the slow questions."""
 
     spots: dict[tuple[str, str], float | None] = field(
-        default_factory=lambda: {("c6i.large", "eu-west-1a"): 0.04, ("c6i.large", "eu-west-1b"): 0.05}
+        default_factory=lambda: {("c6i.large", "zone of s-a"): 0.04, ("c6i.large", "zone of s-b"): 0.05}
     )
     lists: dict[str, float] = field(default_factory=lambda: {"c6i.large": 0.1})
     asked: list[str] = field(default_factory=list)
@@ -368,7 +368,7 @@ class FakeFleet:
 
     def boot(self, run_id: str, pool: Pool = A_POOL, lifecycle: str = "spot") -> Machine:
         name = f"i-{len(self.launched) + 1}"
-        machine = Machine(name, pool.machine_type, f"zone of {pool.subnet}", lifecycle, 0.04, pool.subnet)
+        machine = Machine(name, pool.machine_type, f"zone of {pool.subnet}", lifecycle, pool.subnet)
         self.launched[machine.machine_id] = (run_id, self.clock())
         return machine
 

@@ -282,7 +282,11 @@ def end_of(world: World) -> dict[str, Any]:
         "baselines": ledger.baselines,
         "batches": sorted(ledger.batches),
         "drops": sorted(ledger.drops),
-        "specs": world.bucket.specs,
+        "specs": {run_id: _but_for_what_is_left(spec) for run_id, spec in world.bucket.specs.items()},
+        "cards": {run_id: told["state"] for run_id, (told, _) in world.bucket.cards.items()},
+        "bills": sorted(ledger.the_bills),
+        "billing": sorted(ledger.queue().billing),
+        "paces": sorted(ledger.the_paces),
         "reports": sorted(world.bucket.reports),
         "machines alive": sorted(world.fleet.machines()),
         "machines ever": sorted(world.fleet.launched),
@@ -295,6 +299,11 @@ def end_of(world: World) -> dict[str, Any]:
         "to be told": sorted(ledger.to_send),
         "mails": sorted(_but_for_times(mail.alert_id) for mail in world.notifier.mails),
     }
+
+
+def _but_for_what_is_left(spec: dict[str, Any]) -> dict[str, Any]:
+    """Hours go by while one is dead."""
+    return {**spec, "limits": {name: value for name, value in spec["limits"].items() if name != "max_hours"}}
 
 
 def _but_for_times(alert_id: str) -> str:

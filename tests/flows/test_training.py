@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from controlplane.domain.prices import PriceList
 from controlplane.domain.runs import CLAIM_LEASE, Run, RunState
 from controlplane.ports import Conflict, TryAgain
 
@@ -112,7 +113,7 @@ class TestLaunching:
         world.clock.forward(seconds=61)
         batch = world.ledger.batches["default"]
         world._training().settle("default", batch.batch_id, world.clock.now, patience=PATIENCE)
-        run = world._launching()._claim(world.run.run_id)
+        run = world._launching()._claim(world.run, PriceList())
         assert run
         world.fleet.launch(run)
         with pytest.raises(TryAgain):

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 
 from controlplane.domain.alarms import AlarmChange
 from controlplane.domain.batches import Patience
+from controlplane.domain.caps import Caps
 from controlplane.domain.config import Config
 from controlplane.domain.drops import Columns, Drop
 from controlplane.domain.gate import Policy
@@ -25,7 +26,8 @@ from controlplane.flows.machines import Machines
 from controlplane.flows.reconcile import Reconcile, push_cause
 from controlplane.flows.releasing import Releasing
 from controlplane.flows.runbook import RunBook
-from controlplane.flows.training import RunLimits, Training
+from controlplane.flows.spending import Spending
+from controlplane.flows.training import Training
 
 from tests.flows.fakes import (
     FakeAccount,
@@ -36,6 +38,7 @@ from tests.flows.fakes import (
     FakeImages,
     FakeLedger,
     FakeNotifier,
+    FakePrices,
     FakeService,
     FakeTimer,
     Ring,
@@ -102,7 +105,7 @@ class World:
         self.guard, self.account, self.max_attempts = FakeGuard(), FakeAccount(), max_attempts
         spot = SpotPolicy(attempts=3, deadline=timedelta(hours=24))
         self.policy = LaunchPolicy(POOLS, max_concurrent, timedelta(hours=4), timedelta(seconds=120), spot)
-        self.limits = RunLimits(max_hours=4)
+        self.caps, self.prices = Caps(cost=0, hours=4, budget=0), FakePrices()
         self.config = Config()
 
     # -- what people and AWS do -----------------------------------------------------------------------------------
@@ -285,7 +288,10 @@ class World:
         return found
 
     def _book(self) -> RunBook:
-        return RunBook(self.fuse.guard(self.ledger), self.clock, "data")
+        return RunBook(self.fuse.guard(self.ledger), self.fuse.guard(self.bucket), self.clock, "data")
+
+    def _spending(self) -> Spending:
+        return Spending(self.fuse.guard(self.ledger), self.fuse.guard(self.prices), self.clock, self.caps)
 
     def _launching(self) -> Launching:
         guard = self.fuse.guard
@@ -299,6 +305,7 @@ class World:
             self.clock,
             lambda: 0.0,
             self._book(),
+            self._spending(),
             self.policy,
         )
 
@@ -323,7 +330,7 @@ class World:
             guard(self.timer),
             self.clock,
             self._book(),
-            self.limits,
+            self._spending(),
             self.config,
         )
 

@@ -28,6 +28,8 @@ SETTINGS = {
     "GUARD_GROUP": "machines",
     "GUARD_ROLE_ARN": "arn:aws:iam::000000000000:role/guard",
     "MAX_RUN_HOURS": "4",
+    "MAX_RUN_COST": "5",
+    "MONTHLY_BUDGET": "0",
     "MAX_REJECTED_SHARE": "0.05",
     "MAX_DATA_SHIFT": "0.5",
     "RECIPE": "linear",

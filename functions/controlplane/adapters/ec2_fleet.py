@@ -70,7 +70,12 @@ class Ec2Fleet:
         for machine in self._describe([{"Name": "instance-id", "Values": [machine_id]}]):
             return self._seen({**machine, "InstanceId": machine_id, "InstanceType": kind}, lifecycle)
         pool = _pool(group)
-        return Machine(machine_id, kind, "unknown", lifecycle, subnet=pool.subnet if pool else "")
+        subnet = pool.subnet if pool else ""
+        return Machine(machine_id, kind, self._zone_of(subnet), lifecycle, subnet)
+
+    def _zone_of(self, subnet: str) -> str:
+        found = self._ec2.describe_subnets(SubnetIds=[subnet])["Subnets"] if subnet else []
+        return found[0]["AvailabilityZone"] if found else "unknown"
 
     def _known(self, run: Run) -> Machine | None:
         wanted = {"tidegate:run": run.run_id, "tidegate:attempt": str(run.attempt), "tidegate:stack": self._stack}
@@ -81,18 +86,7 @@ class Ec2Fleet:
 
     def _seen(self, machine: Mapping[str, Any], lifecycle: str) -> Machine:
         kind, zone = machine["InstanceType"], machine["Placement"]["AvailabilityZone"]
-        price = self._price(kind, zone) if lifecycle == SPOT else None
-        return Machine(machine["InstanceId"], kind, zone, lifecycle, price, machine.get("SubnetId", ""))
-
-    def _price(self, kind: str, zone: str) -> float | None:
-        """The Spot price now, in dollars per hour; None when EC2 does not tell one."""
-        history = self._ec2.describe_spot_price_history(
-            InstanceTypes=[kind],  # type: ignore[list-item]
-            AvailabilityZone=zone,
-            ProductDescriptions=["Linux/UNIX"],
-            MaxResults=1,
-        )["SpotPriceHistory"]
-        return float(history[0]["SpotPrice"]) if history else None
+        return Machine(machine["InstanceId"], kind, zone, lifecycle, machine.get("SubnetId", ""))
 
     def machines(self) -> Mapping[str, tuple[str, datetime]]:
         alive = self._describe(

@@ -62,21 +62,17 @@ def drops_refused(batch: Batch, bucket: str) -> Alert:
 
 def run_ended(run: Run, *, sentence: str, cost: str, bucket: str, serves: bool, instead_to_do: str = "") -> Alert:
     """PROMOTED, REJECTED or FAILED. `instead_to_do`: where the usual advice is not the right one."""
-    logs = f"s3://{bucket}/logs/{run.run_id}/"
-    card = f"s3://{bucket}/models/{run.run_id}/model-card.md"
-    done, to_do, look = {
+    done, to_do = {
         RunState.PROMOTED: (
             "It is the champion now and goes into the next release."
             if serves
             else "It is the champion of its dataset. Only the champion of ServedDataset is served, as before.",
             "Nothing.",
-            card,
         ),
-        RunState.REJECTED: ("The champion stays. The model is kept.", "Nothing, unless you expected better.", card),
+        RunState.REJECTED: ("The champion stays. The model is kept.", "Nothing, unless you expected better."),
         RunState.FAILED: (
             "The run was ended. What serves was not touched.",
             "Mend the cause and drop the data again.",
-            logs,
         ),
     }[run.state]
     what = {"PROMOTED": "new champion", "REJECTED": "challenger refused", "FAILED": "run failed"}[run.state.value]
@@ -87,7 +83,20 @@ def run_ended(run: Run, *, sentence: str, cost: str, bucket: str, serves: bool, 
         why=sentence,
         done=done,
         to_do=instead_to_do or to_do,
-        look=look,
+        look=f"run card s3://{bucket}/runs/{run.run_id}/card.html, logs s3://{bucket}/logs/{run.run_id}/",
+    )
+
+
+def budget_used_up(run: Run, why: str, month: str) -> Alert:
+    """Told once a month, however many runs wait."""
+    return Alert.of(
+        f"budget {month}",
+        f"Tidegate: the budget of {month} is used up, runs wait",
+        happened=f"Run {run.run_id} of dataset {run.dataset} is not started, nor is any run after it.",
+        why=why,
+        done="It waits in the queue, and is looked at again every five minutes. What serves was not touched.",
+        to_do="Nothing: it starts when the month turns. Or raise MonthlyBudget (0 = none) and deploy.",
+        look="CloudWatch dashboard, Spend on machines",
     )
 
 

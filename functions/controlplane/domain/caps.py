@@ -53,11 +53,15 @@ class OverBudget:
     soon: bool
 
 
+def hours_left(caps: Caps, used: float) -> float:
+    return round(caps.hours - used - TIMER_MARGIN, 4)
+
+
 def allow(
     caps: Caps, spent: Spent, estimate: Estimate | None, price: float | None, *, fresh: bool
 ) -> Allowance | UsedUp | OverBudget:
     """May a machine be asked for? `price` is the usual one an hour, None when it is not told."""
-    hours = caps.hours - spent.hours - TIMER_MARGIN
+    hours = hours_left(caps, spent.hours)
     if hours * 60 < LEAST_MINUTES:
         return UsedUp(
             f"The run's {caps.hours:g} machine hours (MaxRunHours) are used up.",
@@ -93,4 +97,4 @@ def allow(
         )
     limits = [left] if caps.cost else []
     limits += [of_month - spent.promised] if caps.budget else []
-    return Allowance(round(hours, 4), round(min(limits), 6) if limits else None)
+    return Allowance(hours, round(min(limits), 6) if limits else None)

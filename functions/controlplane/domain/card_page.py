@@ -18,7 +18,7 @@ body{font:1rem/1.55 system-ui,sans-serif;max-width:66rem;margin:2rem auto;paddin
 h1{font-size:1.5rem;margin:.2rem 0}h2{font-size:1.1rem;margin:2.2rem 0 .6rem}
 .state{font-weight:700;letter-spacing:.04em}.PROMOTED{color:var(--good)}.FAILED{color:var(--bad)}
 .dim{color:var(--dim)}code{overflow-wrap:anywhere;font-size:.92em}
-.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(11rem,1fr));gap:.8rem;margin:1.2rem 0}
+.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.5rem,1fr));gap:.8rem;margin:1.2rem 0}
 .facts div{background:var(--soft);border:1px solid var(--line);border-radius:.5rem;padding:.7rem .9rem}
 .facts b{display:block;font-size:1.35rem;font-variant-numeric:tabular-nums}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
@@ -108,7 +108,7 @@ def _model(manifest: Mapping[str, Any]) -> str:
         ("calibration error", "calibration_error", _number),
         ("commonest class", "majority_share", _percent),
     )
-    rows = [(name, show(ours[key]), *([show(theirs[key])] if theirs else [])) for name, key, show in names]
+    rows = [(name, show(ours.get(key)), *([show(theirs.get(key))] if theirs else [])) for name, key, show in names]
     for label, recall in ours["per_class_recall"].items():
         before = theirs["per_class_recall"].get(label) if theirs else None
         rows.append((f'found of "{label}"', _percent(recall), *([_percent(before)] if theirs else [])))
@@ -122,15 +122,14 @@ def _model(manifest: Mapping[str, Any]) -> str:
         )
     shift = manifest.get("data_shift")
     data = f"<h2>The data</h2><p>{_rows(manifest['rows'])} {escape(shift['sentence']) if shift else ''}</p>"
-    recipe = f'<p class="dim">Recipe {escape(manifest["recipe"])}, seed {manifest["seed"]}.</p>'
+    recipe = f'<p class="dim">Recipe {escape(manifest["recipe"])}.</p>'
     return "<h2>The model</h2>" + told + _table(head, rows[:25], numbers={1, 2}) + recipe + data
 
 
 def _rows(rows: Mapping[str, Any]) -> str:
-    return (
-        f"{rows['accepted']:,} rows accepted, {rows['rejected']:,} refused, {rows['duplicates']:,} duplicates dropped; "
-        f"{rows['train']:,} for training, {rows['validation']:,} for validation, {rows['test']:,} for the test."
-    )
+    """A trainer of somebody else may not count all of them."""
+    names = ("accepted", "rejected", "duplicates", "train", "validation", "test")
+    return "Rows: " + ", ".join(f"{rows[name]:,} {name}" for name in names if name in rows) + "."
 
 
 def _plots(links: Mapping[str, str]) -> str:
@@ -174,8 +173,8 @@ def _dollars(amount: float | None) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "no row" if share is None else f"{100 * share:.1f} %"
+    return "not told" if share is None else f"{100 * share:.1f} %"
 
 
-def _number(value: float) -> str:
-    return f"{value:.3f}"
+def _number(value: float | None) -> str:
+    return "not told" if value is None else f"{value:.3f}"

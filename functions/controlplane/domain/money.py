@@ -11,7 +11,8 @@ from datetime import datetime
 class Stint:
     """One attempt's time on its machine; prices in dollars per hour, None when the price was not to be had.
 
-    `cause` is why it ended in one word (see runs.cause_of), `why_ended` in the trainer's words or ours.
+    `cause` is why it ended in one word (see runs.cause_of), `why_ended` in the trainer's words or ours. The attempt may
+    be over (`ended_at`) before its machine is `gone`; then the end of the machine is what is billed.
     """
 
     attempt: int
@@ -26,6 +27,7 @@ class Stint:
     cause: str = ""
     on_demand: float | None = None
     why_ended: str = ""
+    gone: bool = False
 
     def seconds(self, now: datetime) -> float:
         return max(0.0, ((self.ended_at or now) - self.launched_at).total_seconds())
@@ -39,16 +41,12 @@ class Stint:
 
 @dataclass(frozen=True)
 class Bill:
-    """What one machine cost in all; counted in the month in which it ended. None: its price was not told."""
+    """What one machine cost in all; counted in the month in which it began. None: its price was not told."""
 
     machine: str
     run_id: str
     dollars: float | None
-    ended_at: datetime
-
-    @property
-    def month(self) -> str:
-        return f"{self.ended_at:%Y-%m}"
+    month: str
 
 
 def _cost(price: float | None, seconds: float) -> float | None:
@@ -59,7 +57,9 @@ def _cost(price: float | None, seconds: float) -> float | None:
 def bills(run_id: str, stints: Iterable[Stint]) -> list[Bill]:
     """Of the machines that have ended; each counts once however often it is written, for its machine is its name."""
     return [
-        Bill(stint.machine, run_id, stint.dollars(stint.ended_at), stint.ended_at) for stint in stints if stint.ended_at
+        Bill(stint.machine, run_id, stint.dollars(stint.ended_at), f"{stint.launched_at:%Y-%m}")
+        for stint in stints
+        if stint.ended_at
     ]
 
 

@@ -13,7 +13,8 @@ from enum import StrEnum
 
 from .estimates import Estimate
 from .money import Stint
-from .pools import SPOT, Ask, Pool
+from .pools import ON_DEMAND, SPOT, Ask, Pool
+from .prices import PriceList
 
 CLAIM_LEASE = timedelta(seconds=90)
 
@@ -35,13 +36,10 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True)
 class Machine:
-    """`price` in dollars per hour, None when it was not to be had."""
-
     machine_id: str
     machine_type: str
     zone: str
     lifecycle: str
-    price: float | None = None
     subnet: str = ""
 
 
@@ -50,7 +48,8 @@ class Run:
     """`attempt` counts the times a machine was asked for, `claimed_at` is when that was; `version` is the ledger's.
 
     `ask` is what the attempt asked for, `refusals` those in a row since the last machine, `spot_refusals` all of Spot,
-    `not_before` when EC2 may be asked again.
+    `not_before` when EC2 may be asked again; `estimate` was made before the start, `allowance` is what the attempt may
+    cost in dollars (None = no cap).
     """
 
     run_id: str
@@ -111,16 +110,17 @@ class Run:
             ask=ask or Ask(),
         )
 
-    def on(self, machine: Machine, now: datetime) -> Run:
+    def on(self, machine: Machine, now: datetime, prices: PriceList) -> Run:
         stint = Stint(
             self.attempt,
             machine.machine_id,
             machine.machine_type,
             machine.zone,
             machine.lifecycle,
-            machine.price,
+            prices.of(machine.machine_type, machine.zone, machine.lifecycle),
             now,
             subnet=machine.subnet,
+            on_demand=prices.of(machine.machine_type, machine.zone, ON_DEMAND),
         )
         return replace(
             self, machine=machine.machine_id, stints=(*self.stints, stint), refusals=0, not_before=None, reason=""
@@ -149,15 +149,26 @@ class Run:
             not_before=until,
         )
 
-    def without_machine(self, now: datetime, cause: str = "") -> Run:
-        """Its machine has ended: the bill stops."""
-        stints = tuple(
-            replace(stint, ended_at=now, cause=cause)
-            if stint.machine == self.machine and stint.ended_at is None
-            else stint
-            for stint in self.stints
-        )
-        return replace(self, stints=stints)
+    def without_machine(self, now: datetime, cause: str = "", why: str = "", *, gone: bool = True) -> Run:
+        """The attempt on its machine is over, and the bill stops; unless the machine is not `gone` yet."""
+        return self.machine_ended(self.machine, now, cause, why, gone=gone)
+
+    def machine_ended(self, machine: str | None, now: datetime, cause: str, why: str, *, gone: bool = True) -> Run:
+        """Any of its machines. What was said first stays, but for the time until the machine is gone."""
+
+        def ended(stint: Stint) -> Stint:
+            if stint.machine != machine or stint.gone or (stint.ended_at and not gone):
+                return stint
+            if stint.ended_at:
+                return replace(stint, ended_at=now, gone=gone)
+            return replace(stint, ended_at=now, gone=gone, cause=cause, why_ended=why)
+
+        return replace(self, stints=tuple(ended(stint) for stint in self.stints))
+
+    @property
+    def is_billed(self) -> bool:
+        """No machine of it costs anything any more."""
+        return all(stint.gone for stint in self.stints)
 
     def ended(self, state: RunState, reason: str, at: datetime | None = None) -> Run:
         return replace(self, state=state, reason=reason, ended_at=at)
@@ -222,7 +233,10 @@ def pool_that_interrupted(run: Run) -> Pool | None:
 
 @dataclass(frozen=True)
 class Queue:
-    """Runs that wait, oldest first, and runs that hold a slot (run id, dataset). One active run a dataset."""
+    """Runs that wait, oldest first, and runs that hold a slot (run id, dataset). One active run a dataset.
+
+    `billing`: runs that are over and have machines that are not gone yet.
+    """
 
     waiting: tuple[tuple[str, str], ...] = ()
     active: tuple[tuple[str, str], ...] = ()
@@ -256,10 +270,12 @@ class Queue:
 
     def without(self, run: Run) -> Queue:
         entry = (run.run_id, run.dataset)
+        others = tuple(e for e in self.billing if e != entry)
         return replace(
             self,
             waiting=tuple(e for e in self.waiting if e != entry),
             active=tuple(e for e in self.active if e != entry),
+            billing=others if run.is_billed else (*others, entry),
         )
 
     def back_to_waiting(self, run: Run) -> Queue:

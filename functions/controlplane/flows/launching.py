@@ -1,6 +1,6 @@
 """From a run that waits to its machine: whose turn it is, which pools are asked, and what a refusal means.
 
-    waiting -> (slot free, dataset free, EC2 may be asked) claimed -> machine asked for -> guard set -> written down
+    waiting -> (slot, dataset, money free) claimed -> machine asked for -> guard set -> written down
                                                                    -> refused: waits for longer each time, or FAILED
 The claim is written before EC2 is asked, with the very question. Whoever dies in between leaves a claim whose lease
 runs out; then the same question with the same token gets the same machine. A machine has its guard before it is
@@ -10,11 +10,12 @@ written down.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from ..domain import account, alerts
 from ..domain.account import Quota
+from ..domain.caps import Allowance, OverBudget, UsedUp
 from ..domain.pools import (
     AFTER_FAULT,
     AFTER_REFUSAL,
@@ -27,11 +28,13 @@ from ..domain.pools import (
     too_few,
     wait_after,
 )
+from ..domain.prices import PriceList
 from ..domain.refusals import NO_SPOT_ROLE, SPOT_ROLE, Judgement, Kind, Refusal, judge
 from ..domain.runs import Run, RunState
 from ..ports import Account, Bucket, Conflict, Fleet, Guard, LaunchRefused, Ledger, Timer
 from .common import Clock
 from .runbook import RunBook
+from .spending import Spending
 
 GUARD_MARGIN = timedelta(minutes=10)  # after the machine's own timer, which is to be the first
 
@@ -58,6 +61,7 @@ class Launching:
     clock: Clock
     jitter: Callable[[], float]
     book: RunBook
+    spending: Spending
     policy: LaunchPolicy
 
     def work_queue(self) -> list[str]:
@@ -78,16 +82,17 @@ class Launching:
         self.guard.set(machine_id, launched_at + self.policy.longest + GUARD_MARGIN)
 
     def _launch(self, run_id: str) -> list[str]:
+        waiting = self.ledger.run(run_id)
+        if waiting is None or not waiting.may_be_claimed(self.clock()):
+            return []
+        prices = self.spending.price_list()
         try:
-            run = self._claim(run_id)
+            run = self._claim(waiting, prices)
         except Conflict:
             return []
         if run is None:
             return []
-        if run.is_fresh:
-            spec = self.bucket.read_spec(run_id)
-            compared = {"champion": self.ledger.champion(run.dataset), "baseline": self.ledger.baseline(run.dataset)}
-            self.bucket.write_spec(run_id, {**spec, **compared})
+        self._write_spec(run, prices)
         try:
             machine = self.fleet.launch(run)
         except LaunchRefused as refused:
@@ -98,7 +103,7 @@ class Launching:
         told = [alerts.few_pools(few)] if few else []
         what = f"machine {machine.machine_id}, {machine.machine_type} {machine.lifecycle}"
         try:
-            self.book.save(run.on(machine, self.clock()), "LAUNCHING", what, alerts=told)
+            self.book.save(run.on(machine, self.clock(), prices), "LAUNCHING", what, alerts=told)
         except Conflict:
             now = self.ledger.run(run_id)
             if now and now.state.is_final:  # an earlier machine published after all
@@ -107,14 +112,37 @@ class Launching:
             raise
         return [run_id]
 
-    def _claim(self, run_id: str) -> Run | None:
-        run, queue, now = self.ledger.run(run_id), self.ledger.queue(), self.clock()
-        if run is None or not run.may_be_claimed(now):
-            return None
+    def _claim(self, run: Run, prices: PriceList) -> Run | None:
+        """None when there is no money for it."""
+        queue, now = self.ledger.queue(), self.clock()
         kind, why = lifecycle(run.spot_tries, run.created_at, now, self._left(run, now), self.policy.spot)
         ask = Ask(kind, rested(self.policy.pools, self.ledger.rests(), kind, now))
         claimed = run.claimed(now, ask)
+        if claimed.attempt != run.attempt:
+            match self.spending.allow(run, prices, kind):
+                case UsedUp(reason, to_do):
+                    self.book.end(run, RunState.FAILED, reason, to_do=to_do)
+                    return None
+                case OverBudget() as over:
+                    self._wait_for_money(run, over)
+                    return None
+                case Allowance(_, dollars):
+                    claimed = replace(claimed, allowance=dollars)
         return self.book.save(claimed, run.state, f"attempt {claimed.attempt}, {why}", queue=queue.with_active(run))
+
+    def _wait_for_money(self, run: Run, over: OverBudget) -> None:
+        """It keeps its place; the reconciler looks again, also when the month has turned."""
+        told = [] if over.soon else [alerts.budget_used_up(run, over.reason, f"{self.clock():%Y-%m}")]
+        if run.reason != over.reason:
+            self.book.save(replace(run, reason=over.reason), run.state, over.reason, alerts=told)
+
+    def _write_spec(self, run: Run, prices: PriceList) -> None:
+        """What the attempt may take; and before anything was trained, what it is compared with."""
+        spec = self.bucket.read_spec(run.run_id)
+        if run.is_fresh:
+            spec |= {"champion": self.ledger.champion(run.dataset), "baseline": self.ledger.baseline(run.dataset)}
+        limits = {**spec["limits"], **self.spending.limits(run, prices)}
+        self.bucket.write_spec(run.run_id, {**spec, "limits": limits})
 
     def _left(self, run: Run, now: datetime) -> timedelta:
         """How long the training may still take: at the most what its machines had not used up yet."""

@@ -8,7 +8,7 @@ Whoever publishes first wins. A word of an attempt that is not the run's any mor
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 from ..domain.pools import AFTER_INTERRUPTION, SPOT, Rest
@@ -80,11 +80,11 @@ class Machines:
         if run is None:
             return NOTHING
         if run.state.is_final:
-            return NOTHING if alive else self._bill_ended(run, machine_id)
+            return NOTHING if alive else self.gone(run, machine_id)
         if self._is_being_written_down(run, machine_id):
             raise TryAgain(f"the launch of {run.run_id} is still being written down")
         if run.machine != machine_id:
-            return f"{NOTHING}: the run is on another machine"
+            return f"{NOTHING}: the run is on another machine" if alive else self.gone(run, machine_id)
         return self.runs(run) if alive else self.ended(run)
 
     def runs(self, run: Run) -> str:
@@ -112,7 +112,8 @@ class Machines:
         if outcome and outcome.is_word_of_a_model and not gone:
             return f"{NOTHING}: the model is on its way"
         published = self.bucket.is_published(run.run_id)
-        stopped = run.without_machine(self.clock(), cause_of(outcome))
+        why = outcome.reason if outcome else "The machine ended without a word."
+        stopped = run.without_machine(self.clock(), cause_of(outcome), why, gone=gone)
         after = after_machine_ended(stopped, outcome, published=published, max_attempts=self.max_attempts)
         rests = self._rests(after)
         if after.state is RunState.FAILED:
@@ -125,11 +126,11 @@ class Machines:
         pool = pool_that_interrupted(run)
         return [Rest(pool, SPOT, self.clock() + AFTER_INTERRUPTION, run.stints[-1].cause)] if pool else []
 
-    def _bill_ended(self, run: Run, machine_id: str) -> str:
-        """A run is over when its model is judged; its machine, and its bill, end a little later."""
-        cause = str(run.state).lower() if run.machine == machine_id else "overtaken"
-        ended = replace(run, machine=machine_id).without_machine(self.clock(), cause)
-        ended = replace(ended, machine=run.machine)
-        if ended != run:
-            self.book.save(ended, run.state, f"machine {machine_id} ended")
-        return f"{run.run_id}: its machine ended"
+    def gone(self, run: Run, machine_id: str) -> str:
+        """A machine that the run does not wait for is gone: the run is over, or went on elsewhere."""
+        if run.state.is_final and run.machine == machine_id:
+            cause, why = str(run.state).lower(), f"the run was {run.state}"
+        else:
+            cause, why = "overtaken", "the run went on without it"
+        self.book.machine_gone(run, machine_id, cause, why)
+        return f"{run.run_id}: its machine {machine_id} is gone"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -44,6 +45,7 @@ class Reconcile:
         for part in (
             self._batches,
             self._runs,
+            self._bills,
             self._orphans,
             self._guards,
             self._champion,
@@ -92,6 +94,16 @@ class Reconcile:
                 told = self.machines.runs(run)
             if told and told != NOTHING:
                 found.append(f"run {run_id}: {told}")
+        return found
+
+    def _bills(self) -> list[str]:
+        """Machines whose end was never told: what they cost would never be counted."""
+        found, now = [], self.clock()
+        alive, queue = self.fleet.machines(), self.ledger.queue()
+        for run_id, _ in (*queue.active, *queue.billing):
+            run = self.ledger.run(run_id)
+            if run:
+                found += [self.machines.gone(run, machine) for machine in _unheard_of(run, alive, now)[:1]]
         return found
 
     def _orphans(self) -> list[str]:
@@ -166,6 +178,16 @@ def _why_orphaned(
     if run.machine == machine or (run.machine is None and not run.was_on(machine)):
         return None  # its own, or one whose launch is still being written down: the next launch finds it
     return f"the run is {run.state} on {run.machine or 'no machine'}"
+
+
+def _unheard_of(run: Run, alive: Collection[str], now: datetime) -> list[str]:
+    """Machines that the run does not wait for any more, and that are gone."""
+    current = None if run.state.is_final else run.machine
+    return [
+        stint.machine
+        for stint in run.stints
+        if not stint.gone and stint.machine not in {current, *alive} and _older(stint.ended_at or run.ended_at, now)
+    ]
 
 
 def _older(at: datetime | None, now: datetime) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from ..domain.caps import Allowance, Caps, OverBudget, Spent, UsedUp, allow
+from ..domain.caps import Allowance, Caps, OverBudget, Spent, UsedUp, allow, hours_left
 from ..domain.drops import Drop
 from ..domain.estimates import Estimate, estimate
 from ..domain.money import hours, known_dollars
@@ -39,13 +40,21 @@ class Spending:
     def estimate(self, drops: Iterable[Drop], recipe: str) -> Estimate | None:
         return estimate(drops, recipe, self.ledger.paces(recipe), self.price_list())
 
-    def allow(self, run: Run, prices: PriceList) -> Allowance | UsedUp | OverBudget:
+    def allow(self, run: Run, prices: PriceList, lifecycle: str) -> Allowance | UsedUp | OverBudget:
         """May the run's next machine be asked for, and what may that cost?"""
         now = self.clock()
-        usual = prices.usual()
+        usual = prices.usual(lifecycle)
         month, promised = self._month(now) if self.caps.budget else (0.0, 0.0)
         spent = Spent(known_dollars(run.stints, now), hours(run.stints, now), month, promised)
         return allow(self.caps, spent, run.estimate, usual[0] if usual else None, fresh=run.is_fresh)
+
+    def limits(self, run: Run, prices: PriceList) -> dict[str, Any]:
+        """For the spec: the trainer stops itself there, even when nothing of ours runs any more."""
+        return {
+            "max_hours": hours_left(self.caps, hours(run.stints, self.clock())),
+            "max_cost": run.allowance,
+            "prices": prices.for_the_spec(),
+        }
 
     def _month(self, now: datetime) -> tuple[float, float]:
         """Dollars of the machines that ended this month; and what those that run may still cost."""
@@ -54,6 +63,6 @@ class Spending:
         for run_id, _ in (*queue.active, *queue.billing):
             run = self.ledger.run(run_id)
             for stint in run.stints if run else ():
-                if run and stint.ended_at is None:
+                if run and stint.ended_at is None:  # one that has ended is billed already
                     promised += max(run.allowance or 0.0, stint.dollars(now) or 0.0)
         return ended, promised

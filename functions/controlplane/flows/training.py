@@ -8,26 +8,22 @@ Whatever step a function dies in, the repeated event or the reconciler goes on f
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from ..domain import alerts, gate
 from ..domain.batches import Batch, Patience
 from ..domain.config import SEED, Config
+from ..domain.estimates import Pace, pace_of
 from ..domain.models import BadManifest, Model
+from ..domain.prices import PriceList
 from ..domain.runs import Run, RunState
 from ..domain.snapshots import Snapshot
 from ..ports import Bucket, Fleet, Ledger, Record, Timer, TryAgain
 from .common import Clock, on_conflict_again
 from .runbook import RunBook
-
-TIMER_MARGIN = 1 / 6  # hours that the trainer ends before its machine's timer, so that it can say why
-
-
-@dataclass(frozen=True)
-class RunLimits:
-    max_hours: float
+from .spending import Spending
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class Training:
     timer: Timer
     clock: Clock
     book: RunBook
-    limits: RunLimits
+    spending: Spending
     config: Config
 
     def settle(self, dataset: str, batch_id: str, as_of: datetime, *, patience: Patience) -> str:
@@ -59,9 +55,11 @@ class Training:
         snapshot = Snapshot.of(
             batch.dataset, self.ledger.accepted_drops(batch.dataset), self.bucket.present(batch.dataset)
         )
+        config = self.config.overridden(snapshot.config)
         run, why = self._new_run(snapshot) if snapshot.drops else (None, "no accepted drop lies in the bucket")
         if run:
-            self.bucket.write_spec(run.run_id, self._spec(run, snapshot, self.config.overridden(snapshot.config)))
+            run = replace(run, estimate=self.spending.estimate(snapshot.drops, config.recipe))
+            self.bucket.write_spec(run.run_id, self._spec(run, snapshot, config))
             record = Record(now, f"run {run.run_id}", "", "QUEUED", why)
         else:
             record = Record(now, f"batch {batch.batch_id}", "OPEN", "CLOSED", f"no new run: {why}")
@@ -71,6 +69,7 @@ class Training:
             if run and (name := queue.replaced_by(run)) and (older := self.ledger.run(name)):
                 reason = f"replaced by {run.run_id}, a newer snapshot of dataset {run.dataset}"
                 older, was = older.ended(RunState.CANCELLED, reason, now), older.state
+                self.book.write_card(older)
                 records.append(Record(now, f"run {name}", was, older.state, reason))
             self.ledger.close(
                 batch,
@@ -115,9 +114,7 @@ class Training:
             "limits": {
                 "max_rejected_share": config.max_rejected_share,
                 "max_data_shift": config.max_data_shift,
-                "max_hours": self.limits.max_hours - TIMER_MARGIN,
-                "max_cost": None,
-                "prices": {},
+                **self.spending.limits(run, PriceList()),  # written anew before each launch
             },
         }
 
@@ -144,9 +141,14 @@ class Training:
             serves=run.dataset == served_dataset,
             champion=run_id if verdict.promote else None,
             baseline=run_id,
+            pace=self._pace(run, model),
         )
         self._end_others(ended)
         return ended
+
+    def _pace(self, run: Run, model: Model) -> Pace | None:
+        size = sum(item["bytes"] for item in self.bucket.read_spec(run.run_id)["snapshot"]["objects"])
+        return pace_of(model, [stint for stint in run.stints if stint.attempt == model.attempt], size)
 
     def _end_others(self, run: Run) -> None:
         """An older machine published in its last minutes: the run's others need not go on."""

@@ -1,0 +1,295 @@
+"""Money through the flows: estimated before, capped while, counted after, told in the card and in the mail."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from controlplane.domain.caps import Caps
+from controlplane.domain.runs import Run, RunState
+
+from tests.flows.fakes import NO_CAPACITY
+from tests.flows.world import World
+
+OTHER = b"text,label\ngreat,pos\nawful,neg\n"
+ROWS = 25_000
+BIG = b"text,label\n" + b"good,pos\nbad,neg\n" * (ROWS // 2)
+
+
+def capped(*, cost: float = 0, hours: float = 4, budget: float = 0) -> World:
+    world = World()
+    world.caps = Caps(cost, hours, budget)
+    return world
+
+
+def state_of(world: World, run: Run) -> RunState:
+    return world.ledger.runs[run.run_id].state
+
+
+def limits_of(world: World, run: Run) -> dict[str, object]:
+    limits: dict[str, object] = world.bucket.specs[run.run_id]["limits"]
+    return limits
+
+
+class TestBefore:
+    def test_a_run_is_estimated_when_its_batch_settles(self) -> None:
+        world = World()
+        run = world.dropped_run("raw/films/a.csv", BIG)
+        assert run.estimate
+        assert run.estimate.rows == pytest.approx(ROWS, rel=0.01)
+        assert run.estimate.minutes == pytest.approx((90 + 15 + ROWS * 0.0012) / 60, rel=0.01)
+        assert run.estimate.dollars == pytest.approx(0.045 * run.estimate.minutes / 60, rel=0.01)
+
+    def test_what_the_last_run_took_makes_the_next_estimate(self) -> None:
+        world = World()
+        first = world.dropped_run()
+        world.clock.forward(seconds=49)
+        world.trainer_publishes(first)  # 10,000 rows in 30 s, after 20 s of boot
+        world.on_model_published(first.run_id)
+        world.machine_ends(first)
+        second = world.dropped_run("raw/b.csv", OTHER)
+        assert second.estimate and first.run_id in second.estimate.how
+        assert "20 s to boot" in second.estimate.how
+
+    def test_the_spec_has_the_prices_of_all_pools(self) -> None:
+        world = World()
+        world.prices.spots["m5.large", "zone of s-a"] = None
+        run = world.dropped_run()
+        assert limits_of(world, run)["prices"] == {
+            "c6i.large": {
+                "zone of s-a": {"spot": 0.04, "on_demand": 0.1},
+                "zone of s-b": {"spot": 0.05, "on_demand": 0.1},
+            },
+            "m5.large": {"zone of s-a": {"spot": None, "on_demand": None}},
+        }
+
+    def test_the_price_list_is_asked_once_a_day_and_again_for_what_it_did_not_tell(self) -> None:
+        world = World()
+        world.prices.spots["m5.large", "zone of s-a"] = None
+        world.dropped_run("raw/a/a.csv")
+        asked = list(world.prices.asked)
+        assert asked.count("c6i.large") == 1
+        world.dropped_run("raw/b/a.csv")
+        assert world.prices.asked.count("c6i.large") == 1
+        assert world.prices.asked.count("m5.large") > asked.count("m5.large")
+        world.clock.forward(hours=25)
+        world.drop("raw/c/a.csv")
+        world.wait(seconds=61)
+        assert world.prices.asked.count("c6i.large") == 2
+
+    def test_without_any_price_a_run_starts_all_the_same_and_its_cost_is_not_known(self) -> None:
+        world = capped(cost=5)
+        world.prices.spots.clear()
+        run = world.promoted()
+        assert run.estimate and run.estimate.dollars is None
+        assert "at a price that EC2 did not tell" in world.notifier.mails[-1].body
+        assert world.bucket.cards[run.run_id][0]["dollars"] is None
+
+
+class TestTheCapOfARun:
+    def test_one_that_would_cost_too_much_fails_before_a_machine_is_asked_for(self) -> None:
+        world = capped(cost=0.001)
+        world.drop("raw/films/a.csv", BIG)
+        world.wait(seconds=61)
+        assert world.run.state == "FAILED"
+        assert world.fleet.launched == {}
+        assert "(MaxRunCost)" in world.notifier.mails[0].body
+        assert "What to do: Raise MaxRunCost above" in world.notifier.mails[0].body
+        card = world.bucket.cards[world.run.run_id][0]
+        assert (card["state"], card["attempts"], card["dollars"]) == ("FAILED", [], 0)
+
+    def test_dropped_again_after_the_cap_was_raised_it_runs(self) -> None:
+        world = capped(cost=0.001)
+        world.drop("raw/films/a.csv", BIG)
+        world.wait(seconds=61)
+        failed = world.run
+        world.caps = Caps(5, 4, 0)
+        again = world.dropped_run("raw/films/a.csv", BIG)
+        assert (again.run_id, again.state) == (f"{failed.run_id}-2", "LAUNCHING")
+
+    def test_each_attempt_may_take_what_the_ones_before_left(self) -> None:
+        world = capped(cost=1)
+        run = world.dropped_run()
+        assert limits_of(world, run)["max_cost"] == 1
+        assert limits_of(world, run)["max_hours"] == pytest.approx(4 - 1 / 6, abs=1e-3)
+        world.clock.forward(hours=2)
+        world.trainer_says(run, "interrupted", "Spot notice.", cause="spot")
+        world.machine_ends(run)
+        assert limits_of(world, run)["max_cost"] == pytest.approx(1 - 2 * 0.04, rel=0.01)
+        assert limits_of(world, run)["max_hours"] == pytest.approx(2 - 1 / 6, abs=0.01)
+
+    def test_a_cap_that_is_used_up_ends_an_interrupted_run(self) -> None:
+        world = capped(cost=0.05)
+        run = world.dropped_run()
+        world.clock.forward(hours=2)
+        world.machine_ends(run)
+        assert state_of(world, run) == "FAILED"
+        assert list(world.fleet.launched) == ["i-1"]
+        assert "does not pay another machine" in world.notifier.mails[0].body
+
+    def test_hours_that_are_used_up_end_it_too(self) -> None:
+        world = capped(hours=1)
+        run = world.dropped_run()
+        world.clock.forward(hours=1)
+        world.machine_ends(run)
+        assert state_of(world, run) == "FAILED"
+        assert "MaxRunHours" in world.notifier.mails[0].body
+
+    def test_a_claim_taken_up_again_keeps_what_it_was_allowed(self) -> None:
+        """Its machine may be there already, and has read it."""
+        world = capped(cost=1)
+        world.fleet.refusals = [NO_CAPACITY]
+        world.drop()
+        world.wait(seconds=61)
+        world.caps = Caps(0.0000001, 4, 0)
+        world.wait(seconds=200)
+        assert world.run.state == "FAILED", "a new attempt is looked at anew"
+
+
+class TestTheBudgetOfAMonth:
+    def used_up(self) -> tuple[World, Run]:
+        """$0.08 of $0.1 are spent; the next run would cost more than what is left."""
+        world = capped(budget=0.1)
+        run = world.dropped_run("raw/a/a.csv")
+        world.clock.forward(hours=2)
+        world.trainer_says(run, "failed", "No.")
+        world.machine_ends(run)
+        world.caps = Caps(0, 4, 0.0801)
+        world.drop("raw/b/a.csv", OTHER)
+        world.wait(seconds=61)
+        return world, next(run for run in world.ledger.runs.values() if run.dataset == "b")
+
+    def test_a_run_that_would_go_over_it_waits_and_people_are_told_once_a_month(self) -> None:
+        world, waits = self.used_up()
+        world.drop("raw/c/a.csv")
+        for _ in range(3):
+            world.wait(minutes=5)
+            world.on_reconcile_due()
+        assert waits.state == "QUEUED" and "(MonthlyBudget)" in waits.reason
+        assert world.subjects.count("Tidegate: the budget of 2026-01 is used up, runs wait") == 1
+        assert list(world.fleet.launched) == ["i-1"]
+        assert [record.now for record in world.ledger.history if waits.run_id in record.subject] == ["QUEUED", "QUEUED"]
+
+    def test_it_starts_when_the_month_turns(self) -> None:
+        world, waits = self.used_up()
+        world.clock.now = datetime(2026, 2, 1, 0, 1, tzinfo=UTC)
+        world.on_reconcile_due()
+        assert state_of(world, waits) == "LAUNCHING"
+        assert limits_of(world, waits)["max_cost"] == 0.0801
+
+    def test_it_starts_when_the_budget_is_raised(self) -> None:
+        world, waits = self.used_up()
+        world.caps = Caps(0, 4, 10)
+        world.on_reconcile_due()
+        assert state_of(world, waits) == "LAUNCHING"
+
+    def test_machines_of_failed_runs_count(self) -> None:
+        world, _ = self.used_up()
+        [bill] = world.ledger.bills("2026-01")
+        assert bill.dollars == pytest.approx(0.08, rel=0.01)
+
+    def test_a_machines_end_told_five_times_is_counted_once(self) -> None:
+        world, _ = self.used_up()
+        for _ in range(5):
+            world.clock.forward(hours=1)
+            world.on_machine_changed("i-1", alive=False)
+        assert [bill.dollars for bill in world.ledger.bills("2026-01")] == [pytest.approx(0.08, rel=0.01)]
+
+    def test_two_runs_at_once_cannot_go_over_it_together(self) -> None:
+        world = capped(budget=1)
+        first = world.dropped_run("raw/a/a.csv")
+        second = world.dropped_run("raw/b/a.csv", OTHER)
+        assert (first.state, second.state) == ("LAUNCHING", "QUEUED")
+        assert world.subjects == [], "that is no news: it starts when the first one is over"
+        world.trainer_publishes(first)
+        world.on_model_published(first.run_id)
+        world.machine_ends(first)
+        assert state_of(world, second) == "LAUNCHING"
+
+    def test_a_run_in_the_middle_waits_too_and_goes_on(self) -> None:
+        world = capped(budget=0.1)
+        run = world.dropped_run()
+        world.clock.forward(hours=3)
+        world.trainer_says(run, "interrupted", "Spot notice.", cause="spot")
+        world.machine_ends(run)
+        assert state_of(world, run) == "INTERRUPTED"
+        world.clock.now = datetime(2026, 2, 1, 0, 1, tzinfo=UTC)
+        world.on_reconcile_due()
+        assert state_of(world, run) == "LAUNCHING"
+
+
+class TestTheCard:
+    def test_it_is_written_with_the_end_and_again_when_the_machine_is_gone(self) -> None:
+        world = World()
+        run = world.dropped_run()
+        world.clock.forward(minutes=30)
+        world.trainer_publishes(run)
+        world.on_model_published(run.run_id)
+        card, page = world.bucket.cards[run.run_id]
+        assert (card["state"], card["minutes"], card["dollars"]) == (
+            "PROMOTED",
+            pytest.approx(30, rel=0.01),
+            pytest.approx(0.02, rel=0.01),
+        )
+        assert card["attempts"][0]["ended"] == "still up when this was written"
+        assert card["metrics"]["accuracy"] == 0.84
+        world.clock.forward(minutes=30)
+        world.machine_ends(run)
+        card, page = world.bucket.cards[run.run_id]
+        assert card["minutes"] == pytest.approx(60, rel=0.01)
+        assert card["dollars"] == pytest.approx(0.04, rel=0.01)
+        assert card["saved_dollars"] == pytest.approx(0.06, rel=0.01)
+        assert card["attempts"][0]["ended"] == "the run was PROMOTED"
+        assert "PROMOTED" in page
+
+    def test_it_tells_every_machine_and_why_it_ended(self) -> None:
+        world = World()
+        run = world.dropped_run()
+        world.trainer_says(run, "interrupted", "Spot notice; saved step 14.", cause="spot")
+        world.machine_ends(run)
+        second = world.ledger.runs[run.run_id]
+        world.trainer_says(second, "failed", "45 % refused.")
+        world.machine_ends(second)
+        ends = [one["ended"] for one in world.bucket.cards[run.run_id][0]["attempts"]]
+        assert ends == ["Spot notice; saved step 14.", "45 % refused."]
+
+    def test_a_machine_that_takes_its_time_to_go_is_paid_until_it_is_gone(self) -> None:
+        world = World()
+        run = world.dropped_run()
+        world.trainer_says(run, "stopped", "Used up.", cause="cost")
+        world.on_attempt_ended(run.run_id, run.attempt)
+        assert world.bucket.cards[run.run_id][0]["minutes"] < 1
+        world.clock.forward(minutes=6)
+        world.machine_ends(run)
+        assert world.bucket.cards[run.run_id][0]["minutes"] == pytest.approx(6, rel=0.01)
+        assert world.ledger.queue().billing == ()
+
+    def test_a_machine_whose_end_nobody_told_is_found_and_counted(self) -> None:
+        world = World()
+        run = world.dropped_run()
+        world.trainer_publishes(run)
+        world.on_model_published(run.run_id)
+        assert world.ledger.queue().billing == ((run.run_id, "default"),)
+        world.fleet.gone.add("i-1")
+        world.clock.forward(minutes=5)
+        world.on_reconcile_due()
+        assert [bill.machine for bill in world.ledger.bills("2026-01")] == ["i-1"]
+        assert world.ledger.queue().billing == ()
+
+    def test_the_mail_says_what_it_cost_what_it_would_have_cost_and_where_the_card_is(self) -> None:
+        world = World()
+        run = world.dropped_run()
+        world.clock.forward(minutes=30)
+        world.trainer_publishes(run)
+        world.on_model_published(run.run_id)
+        body = world.notifier.mails[0].body
+        assert "30.0 machine minutes on c6i.large spot for $0.0200; on demand it would have cost $0.0500" in body
+        assert f"s3://data/runs/{run.run_id}/card.html" in body
+
+    def test_a_manifest_that_cannot_be_believed_is_not_shown(self) -> None:
+        world = World()
+        run = world.dropped_run()
+        world.bucket.manifests[run.run_id] = json.dumps([])
+        world.on_model_published(run.run_id)
+        assert world.bucket.cards[run.run_id][0]["metrics"] is None
