@@ -120,6 +120,11 @@ def test_it_links_what_is_there_and_the_plots_of_the_newest_attempt() -> None:
     assert "profile of the data" not in links
 
 
+def test_odd_names_are_links_too() -> None:
+    links = links_of("r", ["logs/r/1/plots/größe & 100%.png"])
+    assert '"../../logs/r/1/plots/gr%C3%B6%C3%9Fe%20%26%20100%25.png"' in page({**made(), "links": links}, None)
+
+
 def test_the_tenth_attempt_is_newer_than_the_ninth() -> None:
     links = links_of("r", ["logs/r/9/plots/loss.png", "logs/r/10/plots/loss.png"])
     assert links["plot: loss"] == "logs/r/10/plots/loss.png"

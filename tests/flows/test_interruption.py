@@ -31,14 +31,16 @@ class TestTheTrainersWord:
         assert [stint.cause for stint in after.stints] == [cause, ""]
         assert world.subjects == []
 
-    def test_the_end_of_the_machine_that_comes_after_changes_nothing(self) -> None:
+    def test_the_end_of_the_machine_that_comes_after_only_stops_its_bill(self) -> None:
         world = World()
         run = world.dropped_run()
         said(world, run)
         before = now(world, run)
         world.fleet.gone.add("i-1")
         world.on_machine_changed("i-1", alive=False)
-        assert now(world, run) == before
+        after = now(world, run)
+        assert (after.state, after.attempt, after.machine) == (before.state, before.attempt, before.machine)
+        assert (after.stints[0].cause, after.stints[0].gone) == ("spot", True)
 
     def test_a_word_of_an_earlier_attempt_changes_nothing(self) -> None:
         world = World()

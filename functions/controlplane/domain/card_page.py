@@ -5,10 +5,10 @@ Links are relative, so that the page works in a copy of the bucket (aws s3 sync)
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
-from urllib.parse import quote
 
 UP = "../../"
 CSS = """
@@ -161,7 +161,8 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, numbers: s
 
 
 def _href(key: str) -> str:
-    return UP + quote(key)
+    """Relative, in the letters that a URL takes."""
+    return UP + re.sub(r"[^A-Za-z0-9._~/-]", lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), key)
 
 
 def _time(at: str) -> str:
