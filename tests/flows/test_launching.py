@@ -99,6 +99,7 @@ class TestOnDemand:
     def test_when_the_deadline_would_be_missed(self) -> None:
         world = World()
         world.policy = replace(world.policy, spot=SpotPolicy(9, timedelta(hours=5)))
+        world.caps = replace(world.caps, hours=24)
         run = world.dropped_run()
         assert asked(world, 1)[0] == "spot"
         world.clock.forward(hours=3)
