@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-import zlib
-from array import array
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,9 +24,6 @@ _WORD = rf"[^\W{_UNSPACED}]+"
 
 STRIP_PATTERN = r"<[^>]{0,200}>"
 TOKEN_PATTERN = rf"{_WORD}(?:['’{_MARKS}]+{_WORD})*[{_MARKS}]*|[{_UNSPACED}]|[^\w\s]"
-
-# The count of n-grams in memory is kept below this: above it, those seen once are forgotten (about 0.7 GB).
-COUNTED_AT_MOST = 4_000_000
 
 Ids = npt.NDArray[np.int32]
 
@@ -74,31 +68,6 @@ class Featurizer:
         return grams
 
 
-def count(texts: Iterable[str], featurizer: Featurizer, at_most: int = COUNTED_AT_MOST) -> Counter[str]:
-    """In how many texts each n-gram occurs. Beyond `at_most` n-grams the rarest are forgotten on the way."""
-    counts: Counter[str] = Counter()
-    forget_below = 2
-    for text in texts:
-        counts.update(featurizer.grams(text))
-        if len(counts) > at_most:
-            counts = Counter({gram: seen for gram, seen in counts.items() if seen >= forget_below})
-            forget_below = forget_below + 1 if len(counts) > at_most // 2 else 2
-    return counts
-
-
-def vocabulary(counts: Counter[str], min_count: int, at_most: int) -> list[str]:
-    """The n-grams to learn from: the commonest first. Ties: by a checksum, for by letter whole alphabets would lose."""
-    kept = [gram for gram, seen in counts.items() if seen >= min_count]
-    if len(kept) > at_most:
-        cut = int(np.partition([counts[gram] for gram in kept], -at_most)[-at_most])
-        tied = sorted((zlib.crc32(gram.encode()), gram) for gram in kept if counts[gram] == cut)
-        kept = [gram for gram in kept if counts[gram] > cut]
-        kept += [gram for _, gram in tied[: at_most - len(kept)]]
-    kept.sort()
-    kept.sort(key=counts.__getitem__, reverse=True)
-    return kept
-
-
 class Encoder:
     """Text -> the ascending ids of its known features. Whoever reads a model needs nothing else for its input."""
 
@@ -118,24 +87,11 @@ class Encoded:
     """Texts as features: the ids of all texts in a row, where each text begins (and the last ends), its class."""
 
     ids: npt.NDArray[np.int32]
-    offsets: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
     classes: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.classes)
-
-
-def encoded(
-    texts: Iterable[str], classes: npt.NDArray[np.int64], encoder: Encoder, keep: npt.NDArray[np.bool_]
-) -> Encoded:
-    """The texts that `keep` names, as features."""
-    ids: array[int] = array("i")
-    offsets = [0]
-    for text, wanted in zip(texts, keep, strict=True):
-        if wanted:
-            ids.frombytes(encoder.ids(text).tobytes())
-            offsets.append(len(ids))
-    return Encoded(np.array(ids, dtype=np.int32), np.array(offsets, dtype=np.int32), classes[keep])
 
 
 def padded(rows: list[Ids], padding: int) -> npt.NDArray[np.int64]:

@@ -12,7 +12,7 @@ forgotten on the way. An n-gram is looked at only where its beginning was kept, 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,10 @@ GRAMS_AT_MOST = 1 << 22  # of one length; about 150 MB while they are counted
 Numbers = npt.NDArray[np.int32]
 Keys = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+Shares = npt.NDArray[np.float64]
+
+
+def _nothing(_: int) -> None: ...
 
 
 class Words(dict[str, int]):
@@ -64,6 +68,7 @@ class Texts:
     begins: Keys  # of each text, and the end of the last
     rows: Keys  # which of the rows that were read these are
     block: int = BLOCK  # places of a block, at most
+    tell: Callable[[int], None] = _nothing  # is told the number of texts before each block is worked on
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -76,6 +81,7 @@ class Texts:
         first = 0
         while first < len(self):
             end = int(np.searchsorted(self.begins, self.begins[first] + self.block, side="right")) - 1
+            self.tell(end - first)
             yield first, end
             first = end
 
@@ -83,60 +89,64 @@ class Texts:
         start, stop = int(self.begins[first]), int(self.begins[end])
         return np.fromfile(self.path(size), np.int32, stop - start, offset=4 * start)
 
+    def delete(self) -> None:
+        """The files are of no use any more."""
+        for path in self.folder.glob(f"{self.name}.*.numbers"):
+            path.unlink()
+
     def text_of(self, first: int, end: int) -> Numbers:
         """For each place of these texts, which of them it is in, from 0."""
         return np.repeat(np.arange(end - first, dtype=np.int32), np.diff(self.begins[first : end + 1]))
 
 
-def read_training(
-    texts: Iterable[str],
-    featurizer: Featurizer,
-    folder: Path,
-    chance: npt.NDArray[np.float64],
-    at_most: int,
-    words_at_most: int = WORDS_AT_MOST,
-) -> tuple[Texts, Words]:
-    """The training texts as word numbers. When they have more than `at_most` words, those with the lower chance stay.
+@dataclass
+class Reader:
+    """Writes texts as word numbers. `chance` has a number from 0 to 1 for each row.
 
-    Each time it becomes too much the share is halved, so that no text is cut into words that is not likely to count.
+    When the texts have more than `at_most` words, only those with the lower chances stay. Each time it becomes too
+    much the share is halved, so that few texts are cut into words in vain.
     """
-    words, share, places = Words(), 1.0, 0
-    lengths, rows = array("q"), array("q")
-    raw = folder / "raw.numbers"
-    with raw.open("wb") as file:
-        for row, text in enumerate(texts):
-            if chance[row] >= share:
-                continue
-            numbers = array("i", map(words.__getitem__, _tokens(featurizer, text)))
-            numbers.tofile(file)
-            lengths.append(len(numbers))
-            rows.append(row)
-            places += len(numbers)
-            while places > at_most and share > 1e-6:
-                share /= 2
-                places = int(np.array(lengths)[chance[np.array(rows)] < share].sum())
-            if len(words) > words_at_most:
-                file.flush()
-                words.forget_rare(_counted(raw, words.given), words_at_most)
-    kept = chance[np.array(rows, np.int64)] < share
-    _move_kept(raw, folder / "train.0.numbers", np.array(lengths, np.int64), kept)
-    begins = np.concatenate([[0], np.cumsum(np.array(lengths, np.int64)[kept])]).astype(np.int64)
-    return Texts(folder, "train", begins, np.array(rows, np.int64)[kept]), words
 
+    featurizer: Featurizer
+    folder: Path
+    at_most: int
+    words_at_most: int = WORDS_AT_MOST
+    block: int = BLOCK
 
-def read_others(texts: Iterable[str], featurizer: Featurizer, folder: Path, name: str, words: Words) -> Texts:
-    """Other texts in the numbers of the training words; -1 for an unknown word."""
-    lengths = array("q", [0])
-    with (folder / f"{name}.0.numbers").open("wb") as file:
-        for text in texts:
-            numbers = array("i", [words.get(word, -1) for word in _tokens(featurizer, text)])
-            numbers.tofile(file)
-            lengths.append(len(numbers))
-    return Texts(folder, name, np.cumsum(lengths), np.arange(len(lengths) - 1))
+    def training(self, texts: Iterable[str], chance: Shares, words: Words) -> Texts:
+        return self._read("train", texts, chance, words, words.__getitem__)
 
+    def validation(self, texts: Iterable[str], chance: Shares, words: Words) -> Texts:
+        """In the numbers of the training words; -1 for an unknown word."""
+        return self._read("validation", texts, chance, words, lambda word: words.get(word, -1))
 
-def _tokens(featurizer: Featurizer, text: str) -> list[str]:
-    return featurizer.tokens(text)[:BLOCK]
+    def _read(
+        self, name: str, texts: Iterable[str], chance: Shares, words: Words, number_of: Callable[[str], int]
+    ) -> Texts:
+        share, places = 1.0, 0
+        lengths, rows = array("q"), array("q")
+        raw = self.folder / f"{name}.raw.numbers"
+        with raw.open("wb") as file:
+            for row, text in enumerate(texts):
+                if chance[row] >= share:
+                    continue
+                numbers = array("i", map(number_of, self.featurizer.tokens(text)[:BLOCK]))
+                numbers.tofile(file)
+                lengths.append(len(numbers))
+                rows.append(row)
+                places += len(numbers)
+                while places > self.at_most and share > 1e-6:
+                    share /= 2
+                    places = int(np.array(lengths)[chance[np.array(rows)] < share].sum())
+                if len(words) > self.words_at_most:
+                    file.flush()
+                    words.forget_rare(_counted(raw, words.given), self.words_at_most)
+        row_lengths, row_numbers = np.array(lengths, np.int64), np.array(rows, np.int64)
+        kept = chance[row_numbers] < share
+        begins = np.concatenate([[0], np.cumsum(row_lengths[kept])])
+        read = Texts(self.folder, name, begins, row_numbers[kept], self.block)
+        _move_kept(raw, read.path(0), row_lengths, kept)
+        return read
 
 
 def _counted(path: Path, size: int) -> Keys:
@@ -200,7 +210,7 @@ class Counts:
 
 
 def commonest(seen: Keys, keys: Keys, at_most: int) -> Mask:
-    """The `at_most` commonest. Ties: by a scrambled key, for else the words of the first rows, or classes, would win."""
+    """The `at_most` commonest. Ties: by a scrambled key, else the first rows would win."""
     cut = int(np.partition(seen, -at_most)[-at_most])
     kept: Mask = seen > cut
     tied = np.flatnonzero(seen == cut)
@@ -300,7 +310,7 @@ def _chosen(tables: list[Keys], counts: list[Keys], words: Words, at_most: int) 
     features = np.empty(len(order), object)
     spelt = {word_number: word for word, word_number in words.items()}
     word_of = [spelt[each] for each in tables[0].tolist()]
-    for size, (table, names) in enumerate(zip(tables, renamed, strict=True), start=1):
+    for size, names in enumerate(renamed, start=1):
         numbers = np.flatnonzero(names >= 0)
         spelling = []
         rest = numbers

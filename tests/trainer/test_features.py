@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 import pytest
 
-from trainer.features import STRIP_PATTERN, TOKEN_PATTERN, Encoder, Featurizer, count, padded, vocabulary
+from trainer.features import STRIP_PATTERN, TOKEN_PATTERN, Encoder, Featurizer, padded
 
 RULES = Featurizer(STRIP_PATTERN, True, TOKEN_PATTERN, 4_000, (1, 2))
 
@@ -38,25 +36,6 @@ def test_features_are_the_distinct_words_and_pairs() -> None:
 
 def test_only_the_first_tokens_of_a_long_text_count() -> None:
     assert Featurizer(STRIP_PATTERN, True, TOKEN_PATTERN, 2, (1,)).grams("one two three") == {"one", "two"}
-
-
-def test_a_feature_is_counted_once_a_text() -> None:
-    assert count(["so so good", "so bad"], RULES)["so"] == 2
-
-
-def test_beyond_the_bound_the_rarest_are_forgotten_and_the_commonest_kept() -> None:
-    texts = [f"common word{number} other{number}" for number in range(500)]
-    counts = count(texts, RULES, at_most=100)
-    assert counts["common"] == 500
-    assert len(counts) <= 106
-
-
-def test_the_vocabulary_is_the_commonest_first_whatever_the_order_of_counting() -> None:
-    counts = Counter({"a": 3, "b": 5, "c": 1, "d": 1, "e": 1})
-    assert vocabulary(counts, 2, 10) == ["b", "a"]
-    chosen = vocabulary(counts, 1, 3)
-    assert chosen[:2] == ["b", "a"]
-    assert vocabulary(Counter(dict(reversed(counts.items()))), 1, 3) == chosen
 
 
 def test_ids_ascend_and_unknown_words_are_left_out() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +27,8 @@ def made_up(rows: int, seed: int) -> list[str]:
 def learned(
     texts: list[str], folder: Path, min_count: int = 2, at_most: int = ALL, block: int = ngrams.BLOCK
 ) -> tuple[ngrams.Texts, ngrams.Words, ngrams.Vocabulary]:
-    train, words = ngrams.read_training(texts, RULES, folder, np.zeros(len(texts)), ALL)
-    train = replace(train, block=block)
+    words = ngrams.Words()
+    train = ngrams.Reader(RULES, folder, ALL, block=block).training(texts, np.zeros(len(texts)), words)
     return train, words, ngrams.learn(train, words, 3, min_count, at_most)
 
 
@@ -43,11 +42,12 @@ def test_counts_and_ids_are_those_of_the_plain_way_in_blocks_of_any_size(tmp_pat
     }
     assert vocabulary.seen.tolist() == sorted(vocabulary.seen.tolist(), reverse=True)
 
-    validation = ngrams.read_others(others, RULES, tmp_path, "validation", words)
+    reader = ngrams.Reader(RULES, tmp_path, ALL, block=block)
+    validation = reader.validation(others, np.zeros(len(others)), words)
     for size in (1, 2, 3):
         ngrams.number(validation, vocabulary.tables, size)
     encoder = Encoder(RULES, vocabulary.features)
-    for rows, numbered in ((texts, train), (others, replace(validation, block=block))):
+    for rows, numbered in ((texts, train), (others, validation)):
         encoded = ngrams.encode(numbered, vocabulary, np.arange(len(rows)))
         assert encoded.classes.tolist() == list(range(len(rows)))
         for number, text in enumerate(rows):
@@ -66,7 +66,7 @@ def test_the_commonest_are_kept_and_ties_do_not_favour_the_first_rows(tmp_path: 
 def test_of_too_many_words_a_fixed_share_of_the_texts_is_read(tmp_path: Path) -> None:
     texts = [f"one two three w{number}" for number in range(1_000)]
     chance = np.random.default_rng(5).permutation(1_000) / 1_000
-    train, _ = ngrams.read_training(texts, RULES, tmp_path, chance, at_most=1_000)
+    train = ngrams.Reader(RULES, tmp_path, at_most=1_000).training(texts, chance, ngrams.Words())
     assert train.rows.tolist() == np.flatnonzero(chance < 0.25).tolist()
     assert len(train.read(0, 0, len(train))) == 4 * len(train) <= 1_000
     classes = np.arange(1_000)
@@ -77,7 +77,8 @@ def test_of_too_many_words_a_fixed_share_of_the_texts_is_read(tmp_path: Path) ->
 
 def test_of_too_many_different_words_the_rarest_are_forgotten(tmp_path: Path) -> None:
     texts = [f"common w{number} other{number % 3}" for number in range(500)]
-    train, words = ngrams.read_training(texts, RULES, tmp_path, np.zeros(500), ALL, words_at_most=100)
+    words = ngrams.Words()
+    train = ngrams.Reader(RULES, tmp_path, ALL, words_at_most=100).training(texts, np.zeros(500), words)
     assert len(words) <= 102
     vocabulary = ngrams.learn(train, words, 3, 2, ALL)
     assert vocabulary.features[0] == "common"

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from trainer.calibrate import calibrated
 from trainer.errors import Failed
 from trainer.features import Encoded
-from trainer.recipe_linear import Fit, Knobs, calibrated
+from trainer.linear_fit import Fit
+from trainer.linear_knobs import Knobs
 
 
 def made_up(rows: int, classes: int, seed: int) -> Encoded:
@@ -24,7 +26,7 @@ def made_up(rows: int, classes: int, seed: int) -> Encoded:
         drawn = np.unique(np.concatenate([liked, random.integers(0, 60, 6)]))
         ids.append(drawn)
         offsets.append(offsets[-1] + len(drawn))
-    return Encoded(np.concatenate(ids).astype(np.int32), np.array(offsets, np.int32), labels.astype(np.int64))
+    return Encoded(np.concatenate(ids).astype(np.int32), np.array(offsets, np.int64), labels.astype(np.int64))
 
 
 def new_fit(classes: int = 2) -> Fit:
@@ -82,7 +84,7 @@ def test_the_gradient_is_the_slope_of_the_loss() -> None:
 
 def test_many_small_blocks_give_the_same_loss_and_gradient_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     one = new_fit(4)
-    monkeypatch.setattr("trainer.recipe_linear.SCORES_AT_MOST", 4 * 33)
+    monkeypatch.setattr("trainer.linear_fit.SCORES_AT_MOST", 4 * 33)
     many = new_fit(4)
     assert len(many._train) == 7
     for fit in (one, many):
