@@ -122,6 +122,7 @@ class Fit:
             return
         if self._last:
             self._best, self.finished = self._parameters.detach().clone(), True
+            self._optimizer = self._new_optimizer()
             return
         self._validate()
         self._at, self._pass = self._at + 1, 0

@@ -16,7 +16,7 @@ class Knobs(LoopKnobs):
     min_count: int = 2  # a feature must stand in so many training texts
     max_features: int = 1_000_000  # the commonest ones are kept
     max_tokens: int = 4_000  # of a longer text only the beginning is read
-    smoothing: float = 3.0  # added to each count before the log-count ratio: rare features must not seem sure
+    smoothing: float = 10.0  # added to each count before the log-count ratio: rare features must not seem sure
     power: float = 0.75  # a feature is scaled by its log-count ratio to this power; 0 forgets Naive Bayes
     prior: float = 0.0  # weights are drawn towards this much of Naive Bayes, not towards 0
     l2: tuple[float, ...] = (
@@ -32,7 +32,7 @@ class Knobs(LoopKnobs):
     steps_per_pass: int = 5  # L-BFGS steps between two possible checkpoints
     history: int = 6  # steps that L-BFGS remembers
     tolerance: float = 1e-4  # a pass that lowers the loss by a smaller share is the last
-    max_words: int = 50_000_000  # of the training texts together, else a fixed share of the rows trains; bounds memory
+    max_words: int = 32_000_000  # of the training texts together, else a fixed share of the rows trains; bounds memory
 
     @classmethod
     def of(cls, given: dict[str, Any]) -> Knobs:
