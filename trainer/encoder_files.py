@@ -67,22 +67,30 @@ class EncoderFiles:
         logging.disable_progress_bar()
         logging.set_verbosity_error()
         try:
-            made: torch.nn.Module = AutoModel.from_pretrained(
+            made, loaded = AutoModel.from_pretrained(
                 self.folder,
                 local_files_only=True,
                 use_safetensors=True,
                 trust_remote_code=False,
                 attn_implementation="eager",  # repeatable on every device, and the exporter knows it
                 dtype=torch.float32,
+                output_loading_info=True,
             )
         except (OSError, ValueError, KeyError, RuntimeError) as fault:
             raise Failed(f"The encoder cannot be loaded: {' '.join(str(fault).split())[:300]}. {HOW}.") from fault
+        # The pooler is not used, and many files come without it; any other gap would be filled with random numbers.
+        if missing := sorted(name for name in loaded["missing_keys"] if not name.startswith("pooler.")):
+            raise Failed(
+                f"The encoder's model.safetensors is not of the model that config.json describes: {len(missing)} "
+                f"weights are missing, {missing[0]} for one. {HOW}."
+            )
         size = sum(each.numel() for each in made.parameters())
         if size > PARAMETERS_AT_MOST:
             raise Failed(
                 f"The encoder has {size:,} parameters; at most {PARAMETERS_AT_MOST:,} can be served. Use a smaller one."
             )
-        return made
+        model: torch.nn.Module = made
+        return model
 
     def _tokenizer_config(self) -> dict[str, Any]:
         path = self.folder / "tokenizer_config.json"

@@ -5,7 +5,8 @@ a linear warm-up and decay; after every epoch the validation rows are read, and 
 with the temperature that makes their probabilities honest. Rows of similar length are read together.
 
 A step depends on nothing but the weights, the optimizer and its own number: the order of the rows comes from (seed,
-epoch), dropout from (seed, step), the rate from the step. So a resumed fit ends bit for bit as one never interrupted.
+epoch), dropout from (seed, step), the rate from the step. So a resumed fit ends bit for bit as one never interrupted,
+where it goes on on the same kind of processor or GPU.
 Where torch.distributed runs, every process takes its share of each batch, and gradients are summed.
 
 Known downside: far dearer than `linear`; on a few thousand rows, and on topics rather than tone, it is seldom better.
@@ -274,7 +275,7 @@ class Fit:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.take(state["weights"])
         self._optimizer.load_state_dict(state["optimizer"])
-        if self._scaler.is_enabled():
+        if self._scaler.is_enabled() and state["scaler"]:
             self._scaler.load_state_dict(state["scaler"])
         self.step, self._updates, self._epoch_loss = state["step"], state["updates"], list(state["epoch_loss"])
         self._scores, self._scored = state["scores"], state["scored"]
@@ -414,10 +415,8 @@ def write_model(folder: Path, task: Task, fit: Fit, dataset: Dataset) -> None:
 
 
 def fingerprint(task: Task) -> str:
-    """Which encoder it is, and on what: a GPU rounds differently, and so do several."""
-    ranks = distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    return f"{task.files.digest} {device} x{ranks}"
+    """Which encoder it is. Not on what it runs: it may go on on another GPU, though that rounds differently."""
+    return task.files.digest
 
 
 def words(task: Task, fit: Fit) -> None:  # noqa: ARG001

@@ -203,6 +203,14 @@ def test_an_encoder_that_is_not_there_says_how_to_put_it_there(bench: Bench, tmp
         broken.tokenizer()
 
 
+def test_weights_of_another_model_are_refused(task: Task, tmp_path: Path) -> None:
+    other = shutil.copytree(task.files.folder, tmp_path / "other")
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 7}))
+    with pytest.raises(Failed, match=r"not of the model that config.json describes: 16 weights are missing, encoder"):
+        bring(no_store(), str(other), tmp_path / "unused").model()
+
+
 def test_more_tokens_than_the_encoder_reads_are_refused(bench: Bench) -> None:
     objects = bench.json("runs/tuned/spec.json")["snapshot"]["objects"]
     bench.ask("long", *objects, recipe="transformer", knobs={"encoder": str(ENCODER), "max_tokens": 1000})
