@@ -72,8 +72,8 @@ def page(report: dict[str, Any]) -> str:
     """The report as a page that stands alone; everything that people wrote is escaped."""
     share = report["rejected"] / max(report["rows"], 1)
     reasons = "".join(
-        f"<section><h2>{_text(each['reason'])} <small>{each['rows']:,} rows, {each['rows'] / report['rejected']:.1%}"
-        f" of the refused</small></h2><table><tr><th>File</th><th>Line</th><th>Sample</th></tr>"
+        f"<section><h2>{_text(each['reason'])} <small>{each['rows']:,} row{'s' * (each['rows'] > 1)}, {each['rows'] / report['rejected']:.1%}"
+        f" of the refused</small></h2><table><tr><th>File</th><th class=n>Line</th><th>Sample</th></tr>"
         + "".join(
             f"<tr><td>{_text(sample['object'])}</td><td class=n>{sample['row']:,}</td>"
             f"<td><code>{_text(sample['sample'])}</code></td></tr>"
@@ -84,6 +84,7 @@ def page(report: dict[str, Any]) -> str:
         + "</section>"
         for each in report["reasons"]
     )
+    every = " Every refused row is in <code>rejected.csv</code> beside this page." if report["rejected"] else ""
     files = "".join(
         f"<tr><td>{_text(each['object'])}</td><td class=n>{each['accepted']:,}</td>"
         f"<td class=n>{each['rejected']:,}</td></tr>"
@@ -97,8 +98,9 @@ def page(report: dict[str, Any]) -> str:
 body{{font:1rem/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem}}
 h1{{font-size:1.6rem;margin-bottom:.2rem}} h2{{font-size:1.15rem;margin:1.6rem 0 .4rem}}
 small{{font-weight:normal;opacity:.75}}
-table{{border-collapse:collapse;width:100%}}
-td,th{{border-bottom:1px solid color-mix(in srgb,currentColor 25%,transparent);padding:.35rem .7rem .35rem 0;
+table{{border-collapse:collapse;width:100%;table-layout:fixed}}
+th:first-child{{width:30%}} th.n{{width:6rem}}
+td,th{{border-bottom:1px solid color-mix(in srgb,currentColor 25%,transparent);padding:.35rem .9rem .35rem 0;
 text-align:left;vertical-align:top;overflow-wrap:anywhere}}
 th{{font-weight:600;opacity:.75}} .n{{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}}
 code{{white-space:pre-wrap}}
@@ -110,8 +112,7 @@ code{{white-space:pre-wrap}}
 <p>{share:.2%} of run <code>{_text(report["run_id"])}</code>, dataset {_text(report["dataset"])};
 {report["accepted"]:,} were accepted. Looked at {_text(report["at"])}.</p>
 <div class="bar"><i></i></div>
-<p class="do"><strong>What to do.</strong> {_text(report["what_to_do"])}
-Every refused row is in <code>rejected.csv</code> beside this page.</p>
+<p class="do"><strong>What to do.</strong> {_text(report["what_to_do"])}{every}</p>
 {reasons}
 <section><h2>Files</h2><table><tr><th>File</th><th class=n>Accepted</th><th class=n>Refused</th></tr>{files}</table>
 </section></html>
