@@ -60,7 +60,7 @@ serve: $(VENV)/.ready ## a model folder as a page and an API on this machine: ma
 check: $(VENV)/.ready ## the one gate: style, types, layers, template, documents
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
-	$(BIN)/mypy functions trainer inference_image local tools tests
+	$(BIN)/mypy functions trainer inference_image local tools bench tests
 	PYTHONPATH=functions $(BIN)/lint-imports --no-cache
 	$(BIN)/cfn-lint template.yaml
 	$(BIN)/sam validate --lint --region us-east-1

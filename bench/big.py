@@ -1,4 +1,4 @@
-"""`python -m bench.big`: five million rows, 3 GB, through the real trainer; how fast, how much memory, and does it add up.
+"""`python -m bench.big`: five million rows, 3 GB, through the real trainer: speed, memory, and whether it adds up.
 
 The CSV is made up (reviews.py), with duplicates and every kind of row that must be refused, and it is known how many of
 each. The trainer runs in a process of its own, on a folder instead of a bucket, so that the memory is its memory alone.
@@ -56,7 +56,7 @@ def main() -> int:
         "seconds": round(seconds, 1),
         "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
         "peak_bytes": used.ru_maxrss * 1024,
-        "phases": _phases(home),
+        "phases": _phases(home, order.rows),
         **_counts(home),
     }
     found["wrong"] = _wrong(found, order.rows, kinds)
@@ -89,7 +89,7 @@ def _ask(home: Path, table: Path, recipe: str, knobs: dict[str, Any]) -> None:
     path.write_text(json.dumps(spec))
 
 
-def _phases(home: Path) -> list[dict[str, Any]]:
+def _phases(home: Path, rows: int) -> list[dict[str, Any]]:
     """What progress.json said at the end of each phase, how long that took, and the most memory that was held."""
     told = [json.loads(line) for line in (home / "progress.jsonl").read_text().splitlines()]
     phases = []
@@ -98,7 +98,7 @@ def _phases(home: Path) -> list[dict[str, Any]]:
         after = told.index(steps[-1]) + 1
         end = told[after]["seconds"] if after < len(told) else steps[-1]["seconds"]
         took = end - steps[0]["seconds"]
-        done = total or steps[-1]["done"]
+        done = total or (rows if unit == "rows" else steps[-1]["done"])
         phases.append(
             {
                 "phase": phase,

@@ -11,12 +11,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.big import KEY, RUN
 from trainer.__main__ import attempt  # first: it sets what torch must see before it is loaded
 from trainer.folder_store import FolderStore
 from trainer.machine import Watch
 from trainer.settings import Settings
-
-from bench.big import KEY, RUN
 
 
 class NotingStore(FolderStore):

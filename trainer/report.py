@@ -71,19 +71,7 @@ def _what_to_do(rejected: int, failed: str | None) -> str:
 def page(report: dict[str, Any]) -> str:
     """The report as a page that stands alone; everything that people wrote is escaped."""
     share = report["rejected"] / max(report["rows"], 1)
-    reasons = "".join(
-        f"<section><h2>{_text(each['reason'])} <small>{each['rows']:,} row{'s' * (each['rows'] > 1)}, {each['rows'] / report['rejected']:.1%}"
-        f" of the refused</small></h2><table><tr><th>File</th><th class=n>Line</th><th>Sample</th></tr>"
-        + "".join(
-            f"<tr><td>{_text(sample['object'])}</td><td class=n>{sample['row']:,}</td>"
-            f"<td><code>{_text(sample['sample'])}</code></td></tr>"
-            for sample in each["samples"]
-        )
-        + "</table>"
-        + (f"<p>and {each['rows'] - len(each['samples']):,} more</p>" if each["rows"] > len(each["samples"]) else "")
-        + "</section>"
-        for each in report["reasons"]
-    )
+    reasons = "".join(_section(each, report["rejected"]) for each in report["reasons"])
     every = " Every refused row is in <code>rejected.csv</code> beside this page." if report["rejected"] else ""
     files = "".join(
         f"<tr><td>{_text(each['object'])}</td><td class=n>{each['accepted']:,}</td>"
@@ -117,6 +105,21 @@ code{{white-space:pre-wrap}}
 <section><h2>Files</h2><table><tr><th>File</th><th class=n>Accepted</th><th class=n>Refused</th></tr>{files}</table>
 </section></html>
 """
+
+
+def _section(told: dict[str, Any], rejected: int) -> str:
+    samples = "".join(
+        f"<tr><td>{_text(each['object'])}</td><td class=n>{each['row']:,}</td>"
+        f"<td><code>{_text(each['sample'])}</code></td></tr>"
+        for each in told["samples"]
+    )
+    rows = f"{told['rows']:,} row{'s' if told['rows'] > 1 else ''}, {told['rows'] / rejected:.1%} of the refused"
+    more = told["rows"] - len(told["samples"])
+    return (
+        f"<section><h2>{_text(told['reason'])} <small>{rows}</small></h2>"
+        f"<table><tr><th>File</th><th class=n>Line</th><th>Sample</th></tr>{samples}</table>"
+        f"{f'<p>and {more:,} more</p>' if more else ''}</section>"
+    )
 
 
 def _text(value: str) -> str:

@@ -20,8 +20,7 @@ from trainer.errors import Failed
 TEXT_NAMES = ("text", "review", "sentence", "content")
 LABEL_NAMES = ("label", "sentiment", "target", "class")
 BLOCK = 256 * 1024
-MAX_LINE = 16 * 1024 * 1024  # bytes; of a quoted field that spans lines: characters
-MAX_RECORD = 2 * MAX_LINE  # characters
+MAX_LINE = 16 * 1024 * 1024  # bytes; a row of several lines that is still open after as many characters is broken
 MAX_TEXT = 100_000
 MAX_LABEL = 200
 SAMPLE = 200
@@ -137,7 +136,7 @@ def _records(stream: BinaryIO, block: int) -> Iterator[_Record]:
                     at = begun + reader.line_num
             except csv.Error:
                 ran_out = begun + reader.line_num == len(lines)
-                if ran_out and not batch.closed and (open_so_far := _characters(lines[at:])) <= MAX_RECORD:
+                if ran_out and not batch.closed and (open_so_far := _characters(lines[at:])) <= MAX_LINE:
                     wait_for = 2 * open_so_far
                     break
                 yield _Record(number + at, None, BROKEN, lines[at], utf8)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from trainer.duplicates import DUPLICATE, OTHER_LABEL, sides
 from trainer.split import (
     TEST,
     TRAIN,
@@ -29,6 +35,29 @@ def films(count: int, dataset: str = "default") -> Marks:
 )
 def test_case_tags_and_white_space_do_not_make_another_text(same: str) -> None:
     assert normalised(same) == "a good film!"
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.text(st.sampled_from("aA éE\u0301ß<>b/ \t\n\x1c\x85\xa0\u2028\u3000İ!")))
+def test_the_quick_way_gives_what_the_long_one_gives(text: str) -> None:
+    untagged = re.sub(r"<[^>]{0,200}>", " ", text)
+    assert normalised(text) == " ".join(unicodedata.normalize("NFC", untagged).casefold().split())
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), max_size=30))
+def test_the_first_row_of_a_text_stays_and_the_others_are_told_by_their_label(rows: list[tuple[int, int]]) -> None:
+    marks = marks_of(bytes(15) + bytes([text]) for text, _ in rows)
+    labels = np.zeros(100 + len(rows), dtype=np.int32)
+    labels[100:] = [label for _, label in rows]
+    found = sides(np.arange(100, 100 + len(rows)), marks, labels, np.full(len(rows), TEST, dtype=np.int8))
+    first: dict[int, int] = {}
+    expected = []
+    for text, label in rows:
+        known = text in first
+        expected.append((DUPLICATE if first.setdefault(text, label) == label else OTHER_LABEL) if known else TEST)
+        first.setdefault(text, label)
+    assert found.tolist() == expected
 
 
 def test_composed_and_decomposed_letters_are_the_same_text() -> None:
