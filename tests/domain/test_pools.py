@@ -13,6 +13,7 @@ from controlplane.domain.pools import (
     lifecycle,
     pools_of,
     rested,
+    time_left,
     too_few,
     wait_after,
 )
@@ -69,6 +70,16 @@ class TestSpotOrOnDemand:
 
     def test_no_try_at_all_is_always_on_demand(self) -> None:
         assert lifecycle(0, NOON, NOON, timedelta(), SpotPolicy(0, POLICY.deadline))[0] == "on-demand"
+
+
+class TestTimeLeft:
+    def test_without_an_estimate_it_is_what_the_run_is_allowed(self) -> None:
+        assert time_left(timedelta(hours=4), timedelta(hours=1), None) == timedelta(hours=3)
+        assert time_left(timedelta(hours=4), timedelta(hours=9), None) == timedelta()
+
+    def test_an_estimate_counts_twice_for_it_is_one(self) -> None:
+        assert time_left(timedelta(hours=4), timedelta(hours=1), timedelta(minutes=10)) == timedelta(minutes=20)
+        assert time_left(timedelta(hours=4), timedelta(hours=3), timedelta(hours=9)) == timedelta(hours=1)
 
 
 class TestWaiting:

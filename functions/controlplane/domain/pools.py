@@ -84,6 +84,12 @@ def lifecycle(tries: int, queued_at: datetime, now: datetime, left: timedelta, p
     return SPOT, "Spot"
 
 
+def time_left(longest: timedelta, used: timedelta, estimated: timedelta | None) -> timedelta:
+    """How long the training may still take: what it is allowed; where it was estimated, at the most twice that."""
+    allowed = max(timedelta(), longest - used)
+    return allowed if estimated is None else min(allowed, 2 * estimated)
+
+
 def wait_after(refusals: int, base: timedelta, jitter: float) -> timedelta:
     """The gap before the next try, doubled by each refusal in a row; `jitter` (0 to 1) spreads it by a quarter."""
     doubled = base * float(1 << min(refusals - 1, 16))
