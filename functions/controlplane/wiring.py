@@ -33,7 +33,7 @@ from .domain.images import Push, deployable
 from .domain.machines import AttemptEnded, MachineChanged
 from .domain.pools import SpotPolicy, pools_of
 from .domain.serving import Placeholder, serving_release
-from .flows.common import tell_people
+from .flows.common import on_conflict_again, tell_people
 from .flows.incidents import Incidents
 from .flows.ingest import Ingest
 from .flows.launching import Launching, LaunchPolicy
@@ -80,7 +80,7 @@ def on_batch_settled(
         if dataset is not None and as_of is not None:
             done.append(training.settle(dataset, batch_id, as_of, patience=_patience(s)))
         if machine_id is not None:
-            done.append(machines.not_heard_of(machine_id))
+            done.append(on_conflict_again(lambda: machines.not_heard_of(machine_id)))
         done += [f"launched {run_id}" for run_id in launching.work_queue()]
         tell()
         return done
@@ -96,15 +96,18 @@ def on_machine_changed(environ: Environ = os.environ) -> Callable[[MachineChange
     def change(told: MachineChanged | AttemptEnded) -> list[str]:
         if isinstance(told, MachineChanged) and told.alive is None:
             return [machines.warned(told.machine) if told.is_warning else "not up yet"]
-        if isinstance(told, MachineChanged):
-            done = [machines.changed(told.machine, alive=bool(told.alive))]
-        else:
-            done = [machines.said(told.run_id, told.attempt)]
+        done = [on_conflict_again(lambda: _heard(machines, told))]
         done += [f"launched {run_id}" for run_id in launching.work_queue()]
         tell()
         return done
 
     return change
+
+
+def _heard(machines: Machines, told: MachineChanged | AttemptEnded) -> str:
+    if isinstance(told, AttemptEnded):
+        return machines.said(told.run_id, told.attempt)
+    return machines.changed(told.machine, alive=bool(told.alive))
 
 
 def on_model_published(environ: Environ = os.environ) -> Callable[[str], list[str]]:

@@ -113,6 +113,12 @@ class TestAMachineEnded:
         run = after_machine_ended(on_machines(1), Outcome("failed", "45 % refused."), published=False, max_attempts=5)
         assert (run.state, run.reason) == (RunState.FAILED, "45 % refused.")
 
+    def test_machines_that_ec2_took_back_do_not_count_as_dead(self) -> None:
+        run = on_machines(3)
+        run = replace(run, stints=tuple(replace(stint, cause="spot") for stint in run.stints))
+        after = after_machine_ended(run, Outcome("interrupted", "Spot."), published=False, max_attempts=1)
+        assert after.state is RunState.INTERRUPTED
+
     def test_too_many_machines_are_enough(self) -> None:
         run = after_machine_ended(on_machines(3), Outcome("interrupted", "Spot."), published=False, max_attempts=3)
         assert run.state is RunState.FAILED
@@ -167,6 +173,19 @@ class TestTheQueue:
         queue = Queue().with_active(run).without(run)
         assert (queue.active, queue.billing) == ((), (("films-1", "films"),))
         assert queue.without(run.without_machine(NOON)).billing == ()
+
+    def test_a_run_has_a_slot_when_it_holds_one_or_is_next(self) -> None:
+        queue = Queue().with_active(a_run("a", "1")).with_waiting(a_run("b", "2")).with_waiting(a_run("c", "3"))
+        has = {name: queue.has_slot(a_run(name, dataset), 2) for name, dataset in (("a", "1"), ("b", "2"), ("c", "3"))}
+        assert has == {"a": True, "b": True, "c": False}
+        assert not queue.has_slot(a_run("b", "2"), 1)
+
+    def test_a_newer_snapshot_takes_the_place_of_one_that_waits(self) -> None:
+        queue = Queue().with_waiting(a_run("a1", "1")).with_waiting(a_run("b", "2"))
+        assert queue.replaced_by(a_run("a2", "1")) == "a1"
+        assert queue.with_waiting(a_run("a2", "1")).waiting == (("a2", "1"), ("b", "2"))
+        active = queue.with_active(a_run("a1", "1"))
+        assert active.replaced_by(a_run("a2", "1")) is None
 
     def test_an_ended_run_leaves_it_wherever_it_was(self) -> None:
         assert Queue().with_waiting(a_run()).without(a_run()) == Queue()

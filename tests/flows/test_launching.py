@@ -14,7 +14,7 @@ from controlplane.domain.runs import Run
 from controlplane.ports import TryAgain
 
 from tests.flows.fakes import BAD_REQUEST, NO_CAPACITY, Ring, refused
-from tests.flows.world import POOLS, World
+from tests.flows.world import PATIENCE, POOLS, World
 
 OTHER = b"text,label\ngreat,pos\nawful,neg\n"
 THIRD = b"text,label\nfine,pos\npoor,neg\n"
@@ -217,6 +217,47 @@ class TestWhatAPersonHasToMend:
         world.machine_ends(first)
         states = [world.ledger.runs[run.run_id].state for run in (first, second, third)]
         assert states == ["FAILED", "FAILED", "LAUNCHING"]
+
+
+class TestTwoFunctionsAtOnce:
+    def test_one_that_lost_the_race_for_the_queue_looks_again_and_gets_its_machine(self) -> None:
+        world = World()
+        world.drop("raw/a/a.csv")
+        world.drop("raw/b/a.csv")
+        world.clock.forward(seconds=61)
+        first, second = world.timer.rings
+        save = world.ledger.save_run
+        raced: list[str] = []
+
+        def overtaken(run: Run, *args: object, **kwargs: object) -> Run:
+            if not raced:
+                raced.append(run.run_id)
+                world.on_batch_settled(second)
+            return save(run, *args, **kwargs)  # type: ignore[arg-type]
+
+        world.ledger.save_run = overtaken  # type: ignore[method-assign]
+        world.on_batch_settled(first)
+        assert {run.machine for run in world.ledger.runs.values()} == {"i-1", "i-2"}
+
+    def test_and_no_machine_when_the_last_slot_was_taken_meanwhile(self) -> None:
+        world = World(max_concurrent=1)
+        world.drop("raw/a/a.csv")
+        world.drop("raw/b/a.csv")
+        world.clock.forward(seconds=61)
+        for ring in world.timer.rings:
+            world._training().settle(str(ring.dataset), ring.batch, world.clock.now, patience=PATIENCE)
+        save = world.ledger.save_run
+        raced: list[str] = []
+
+        def overtaken(run: Run, *args: object, **kwargs: object) -> Run:
+            if not raced:
+                raced.append(run.run_id)
+                world.on_batch_settled(Ring(world.clock.now))
+            return save(run, *args, **kwargs)  # type: ignore[arg-type]
+
+        world.ledger.save_run = overtaken  # type: ignore[method-assign]
+        world.on_batch_settled(Ring(world.clock.now))
+        assert list(world.fleet.launched) == ["i-1"]
 
 
 class TestTheNewestSnapshot:

@@ -113,7 +113,7 @@ class TestLaunching:
         world.clock.forward(seconds=61)
         batch = world.ledger.batches["default"]
         world._training().settle("default", batch.batch_id, world.clock.now, patience=PATIENCE)
-        run = world._launching()._claim(world.run, PriceList())
+        run = world._launching()._claim(world.run.run_id, PriceList())
         assert run
         world.fleet.launch(run)
         with pytest.raises(TryAgain):

@@ -18,7 +18,7 @@ from controlplane.domain.gate import Policy
 from controlplane.domain.images import Push, deployable
 from controlplane.domain.pools import SpotPolicy, pools_of
 from controlplane.domain.runs import Outcome, Run
-from controlplane.flows.common import tell_people
+from controlplane.flows.common import on_conflict_again, tell_people
 from controlplane.flows.incidents import Incidents
 from controlplane.flows.ingest import Ingest
 from controlplane.flows.launching import Launching, LaunchPolicy
@@ -216,12 +216,13 @@ class World:
         if ring.dataset is not None and ring.as_of is not None:
             self._training().settle(ring.dataset, ring.batch, ring.as_of, patience=PATIENCE)
         if ring.machine is not None:
-            self._machines().not_heard_of(ring.machine)
+            machine = ring.machine
+            on_conflict_again(lambda: self._machines().not_heard_of(machine))
         self._launching().work_queue()
         self._tell()
 
     def on_machine_changed(self, machine: str, *, alive: bool) -> str:
-        told = self._machines().changed(machine, alive=alive)
+        told = on_conflict_again(lambda: self._machines().changed(machine, alive=alive))
         self._launching().work_queue()
         self._tell()
         return told
@@ -230,7 +231,7 @@ class World:
         return self._machines().warned(machine)
 
     def on_attempt_ended(self, run_id: str, attempt: int) -> str:
-        told = self._machines().said(run_id, attempt)
+        told = on_conflict_again(lambda: self._machines().said(run_id, attempt))
         self._launching().work_queue()
         self._tell()
         return told

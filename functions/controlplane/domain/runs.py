@@ -263,6 +263,10 @@ class Queue:
         busy = {dataset for _, dataset in self.active}
         return next((run_id for run_id, dataset in self.waiting if dataset not in busy), None)
 
+    def has_slot(self, run: Run, limit: int) -> bool:
+        """It holds one, or it is its turn to take one."""
+        return (run.run_id, run.dataset) in self.active or self.next_up(limit) == run.run_id
+
     def with_active(self, run: Run) -> Queue:
         entry = (run.run_id, run.dataset)
         active = self.active if entry in self.active else (*self.active, entry)

@@ -25,6 +25,7 @@ from ..domain.pools import (
     SpotPolicy,
     lifecycle,
     rested,
+    time_left,
     too_few,
     wait_after,
 )
@@ -32,7 +33,7 @@ from ..domain.prices import PriceList
 from ..domain.refusals import NO_SPOT_ROLE, SPOT_ROLE, Judgement, Kind, Refusal, judge
 from ..domain.runs import Run, RunState
 from ..ports import Account, Bucket, Conflict, Fleet, Guard, LaunchRefused, Ledger, Timer
-from .common import Clock
+from .common import Clock, on_conflict_again
 from .runbook import RunBook
 from .spending import Spending
 
@@ -87,7 +88,7 @@ class Launching:
             return []
         prices = self.spending.price_list()
         try:
-            run = self._claim(waiting, prices)
+            run = on_conflict_again(lambda: self._claim(run_id, prices))
         except Conflict:
             return []
         if run is None:
@@ -112,9 +113,11 @@ class Launching:
             raise
         return [run_id]
 
-    def _claim(self, run: Run, prices: PriceList) -> Run | None:
-        """None when there is no money for it."""
-        queue, now = self.ledger.queue(), self.clock()
+    def _claim(self, run_id: str, prices: PriceList) -> Run | None:
+        """None when somebody else was faster, or there is no money for it."""
+        run, queue, now = self.ledger.run(run_id), self.ledger.queue(), self.clock()
+        if run is None or not run.may_be_claimed(now) or not queue.has_slot(run, self.policy.max_concurrent):
+            return None
         kind, why = lifecycle(run.spot_tries, run.created_at, now, self._left(run, now), self.policy.spot)
         ask = Ask(kind, rested(self.policy.pools, self.ledger.rests(), kind, now))
         claimed = run.claimed(now, ask)
@@ -145,9 +148,9 @@ class Launching:
         self.bucket.write_spec(run.run_id, {**spec, "limits": limits})
 
     def _left(self, run: Run, now: datetime) -> timedelta:
-        """How long the training may still take: at the most what its machines had not used up yet."""
         used = timedelta(seconds=sum(stint.seconds(now) for stint in run.stints))
-        return max(timedelta(), self.policy.longest - used)
+        estimated = timedelta(minutes=run.estimate.minutes) if run.estimate else None
+        return time_left(self.policy.longest, used, estimated)
 
     def _refused(self, run: Run, refusals: Sequence[Refusal]) -> None:
         verdict = judge(refusals)
