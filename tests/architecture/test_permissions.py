@@ -16,6 +16,7 @@ ANY_RESOURCE = {
     "LaunchMachines.SeeMachinesAndPrices": "ec2:Describe* knows no resources",
     "LaunchMachines.SeeThePriceList": "pricing:GetProducts knows no resources",
     "LaunchMachines.SeeQuotas": "servicequotas:GetServiceQuota knows no resources",
+    "PullTrainerImage.LogInToTheRegistry": "ecr:GetAuthorizationToken knows no resources",
     "TaskExecutionRole.LogIn": "ecr:GetAuthorizationToken knows no resources",
     "RollService.SeeTasks": "ecs:ListTasks knows clusters by condition only, and there is one",
     "RollService.ReadAndRegisterRevisions": "ecs:DescribeTaskDefinition and RegisterTaskDefinition know no resources",
