@@ -36,7 +36,8 @@ case "$(basename "$0") $*" in
   curl*latest/api/token*) echo token;;
   curl*latest/meta-data/*) cat "$FACTS/$(echo "${@: -1}" | sed 's|.*/meta-data/||; s|/|_|g')";;
   "aws s3 cp"*spec.json*) echo "{}";;
-  python3\ -c*) echo "$RECIPE";;
+  python3\ -c*) cat > /dev/null; echo "$RECIPE";;
+  docker\ login*) cat > /dev/null;;
   python3\ -m\ zipfile*) mkdir -p trainer && touch trainer/requirements.txt trainer/requirements-transformer.txt;;
   python3\ -m\ trainer) exit "$ENDS";;
   docker\ run*) env | grep -E "^(TIDEGATE_|AWS_)" >> "$CALLS"; exit "$ENDS";;
