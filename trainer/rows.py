@@ -51,12 +51,8 @@ class Rejected(NamedTuple):
     sample: str
 
 
-class _Record(NamedTuple):
-    number: int
-    fields: list[str] | None
-    reason: str
-    raw: str
-    utf8: bool  # certainly without a byte that is not UTF-8
+# Its number; its fields, or None with the reason and its first line; whether it certainly is UTF-8.
+_Record = tuple[int, list[str] | None, str, str, bool]
 
 
 def read_rows(
@@ -67,13 +63,14 @@ def read_rows(
     header = next(records, None)
     if header is None:
         raise Failed(f"{name} is empty: drop a CSV with a header, a text column and a label column.")
-    if header.fields is None or _UNDECODED.search("".join(header.fields)):
+    names = header[1]
+    if names is None or _UNDECODED.search("".join(names)):
         raise Failed(f"The header of {name} cannot be read: save the file as CSV in UTF-8.")
-    text_at = _column(header.fields, text_column, TEXT_NAMES, "text", name)
-    label_at = _column(header.fields, label_column, LABEL_NAMES, "label", name)
+    text_at = _column(names, text_column, TEXT_NAMES, "text", name)
+    label_at = _column(names, label_column, LABEL_NAMES, "label", name)
     if text_at == label_at:
-        raise Failed(f"Text and label of {name} are the same column {header.fields[text_at]!r}: name two columns.")
-    width = len(header.fields)
+        raise Failed(f"Text and label of {name} are the same column {names[text_at]!r}: name two columns.")
+    width = len(names)
     for number, fields, reason, raw, utf8 in records:
         if fields is not None:
             if len(fields) != width:
@@ -127,26 +124,40 @@ def _records(stream: BinaryIO, block: int) -> Iterator[_Record]:
             continue
         at = wait_for = 0
         while at < len(lines):
-            begun = at
-            reader = csv.reader(lines[at:] if at else lines, strict=True)
-            try:
-                for fields in reader:
-                    if fields and (len(fields) > 1 or fields[0].strip()):
-                        yield _Record(number + at, fields, "", "", utf8)
-                    at = begun + reader.line_num
-            except csv.Error:
-                ran_out = begun + reader.line_num == len(lines)
+            fields, taken = _record_at(lines, at)
+            if fields is None:
+                ran_out = taken == len(lines) - at
                 if ran_out and not batch.closed and (open_so_far := _characters(lines[at:])) <= MAX_LINE:
                     wait_for = 2 * open_so_far
                     break
-                yield _Record(number + at, None, BROKEN, lines[at], utf8)
+                yield number + at, None, BROKEN, lines[at], utf8
                 at += 1
+                continue
+            if len(fields) > 1 or fields[0].strip():
+                yield number + at, fields, "", "", utf8
+            at += taken
         number += at
         lines = lines[at:]
         utf8 = utf8 or not lines
         if batch.too_long:
-            yield _Record(number, None, LONG_LINE, batch.too_long, True)
+            yield number, None, LONG_LINE, batch.too_long, True
             number += 1
+
+
+def _record_at(lines: list[str], at: int) -> tuple[list[str] | None, int]:
+    """The record that begins there and its number of lines; None and how many were looked at when it is broken."""
+    line = lines[at]
+    if '"' not in line:
+        return line.rstrip("\r\n").split(","), 1
+    reader = csv.reader((line,), strict=True)
+    try:
+        return next(reader), 1
+    except csv.Error:  # broken, or it goes on in the next lines
+        reader = csv.reader(lines[at:], strict=True)
+    try:
+        return next(reader), reader.line_num
+    except csv.Error:
+        return None, reader.line_num
 
 
 def _characters(lines: list[str]) -> int:
