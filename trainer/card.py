@@ -15,6 +15,7 @@ _SPLITS = {
     "when the dataset grows.",
     "class": "class by class, because so few rows would leave validation or test without two classes. Rows may change "
     "sides when the dataset grows, so a comparison with an earlier model is not on rows that both never saw.",
+    "file": "by file: the test rows are those of the file that was given for it, and no other row tests.",
 }
 
 _LIMITS_OF_WORDS = (

@@ -88,8 +88,12 @@ class Dataset:
         place = {label: number for number, label in enumerate(self.labels)}
         classes = np.array([place.get(label, -1) for label in staged.labels], dtype=np.int32)[label_ids]
         if not split.is_usable(side[kept], classes[kept]):
-            side[kept] = split.by_class(staged.fingerprints.of_rows(kept), classes[kept])
+            free = kept & ~staged.is_test
+            side[free] = split.by_class(staged.fingerprints.of_rows(free), classes[free])
             self.split_by = "class"
+        if staged.is_test.any():
+            side[kept & ~staged.is_test & (side == split.TEST)] = split.TRAIN
+            self.split_by = "file"
         self._classes = [classes[side == part].astype(np.int64) for part in range(len(split.PARTS))]
 
 
@@ -105,6 +109,7 @@ class _Staged:
         self._rows: list[tuple[str, str, str, int]] = []
         self._marks: list[bytes] = []
         self._characters = 0
+        self.test_rows = 0  # the first so many are those of files that are the test set
 
     def __len__(self) -> int:
         return len(self._label_ids)
@@ -112,6 +117,10 @@ class _Staged:
     @property
     def labels(self) -> list[str]:
         return list(self._numbers)
+
+    @property
+    def is_test(self) -> npt.NDArray[np.bool_]:
+        return np.arange(len(self)) < self.test_rows
 
     def label_ids(self) -> npt.NDArray[np.int32]:
         return np.array(self._label_ids, dtype=np.int32)
@@ -205,7 +214,8 @@ def _read(
     """The first pass: every row of every file, refused or staged."""
     all_bytes = sum(each.bytes for each in spec.objects)
     bytes_before = 0
-    for each in spec.objects:
+    # The test set first: of a text that is in both, the row in the test set is the one that stays.
+    for each in sorted(spec.objects, key=lambda each: each.key not in spec.test_keys):
         accepted = dataset.accepted_of
         accepted.setdefault(each.key, 0)
         with store.open_exact(each.key, each.version_id, each.etag, each.bytes) as stream:
@@ -225,6 +235,8 @@ def _read(
                 accepted[each.key] += 1
                 staged.add(text, label, each.key, number, split.fingerprint(spec.dataset, normal))
         bytes_before += each.bytes
+        if each.key in spec.test_keys:
+            staged.test_rows = len(staged)
 
 
 def _divide(spec: Spec, dataset: Dataset, staged: _Staged, refusals: Refusals, journal: Journal, watch: Watch) -> None:
@@ -233,12 +245,14 @@ def _divide(spec: Spec, dataset: Dataset, staged: _Staged, refusals: Refusals, j
     label_ids = staged.label_ids()
     side = np.empty(len(staged), dtype=np.int8)
     for numbers, marks in staged.fingerprints.shelves():
-        side[numbers] = duplicates.sides(numbers, marks, label_ids, split.by_text(marks))
+        parts = split.by_text(marks)
+        parts[numbers < staged.test_rows] = split.TEST
+        side[numbers] = duplicates.sides(numbers, marks, label_ids, parts)
     dataset.duplicates = int((side == duplicates.DUPLICATE).sum())
     _refuse(staged.path, side, duplicates.OTHER_LABEL, OTHER_LABEL, dataset, refusals)
     _check_share(dataset, spec.max_rejected_share)
 
-    counts = np.bincount(label_ids[side >= 0], minlength=len(staged.labels))
+    counts = np.bincount(label_ids[(side >= 0) & ~staged.is_test], minlength=len(staged.labels))
     kept_labels = [label for label, count in zip(staged.labels, counts, strict=True) if count >= 2]
     _check_trainable(kept_labels, int(counts[counts >= 2].sum()))
     side[(side >= 0) & (counts < 2)[label_ids]] = _RARE

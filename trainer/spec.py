@@ -35,6 +35,7 @@ class Spec:
     max_hours: float
     max_cost: float | None  # US dollars; None = no cap
     prices: dict[str, dict[str, dict[str, float | None]]]  # type -> zone -> "spot", "on_demand" -> US dollars an hour
+    test_keys: frozenset[str] = frozenset()  # objects that are the test set; all others train. Only when training alone
 
     def price_of(self, machine: dict[str, str]) -> float | None:
         """What an hour of that machine costs, in US dollars; None when it was not told."""

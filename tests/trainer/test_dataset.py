@@ -127,3 +127,15 @@ def test_every_class_trains_even_when_the_split_by_text_would_not_have_it(tmp_pa
     dataset = gathered(Shelf({"raw/a.csv": as_csv([*reviews(30), *lonely])}), tmp_path)
     assert dataset.split_by == "class"
     assert len(np.unique(dataset.classes(TRAIN))) == len(dataset.labels) == 102
+
+
+def test_a_file_that_is_the_test_set_is_all_of_it_and_no_other_row_tests(tmp_path: Path) -> None:
+    rows, tests = reviews(300), reviews(80, seed=5)
+    files = {"raw/a.csv": as_csv([*rows, *tests[:10]]), "test/b.csv": as_csv([*tests, ("a film apart", "meh")])}
+    dataset = gathered(Shelf(files), tmp_path, test_keys=frozenset(["test/b.csv"]))
+    assert dataset.split_by == "file"
+    assert list(dataset.texts(TEST)) == [text for text, _ in tests]
+    assert dataset.duplicates == 10
+    learnt = [*dataset.texts(TRAIN), *dataset.texts(VALIDATION)]
+    assert sorted(learnt) == sorted(text for text, _ in rows)
+    assert dataset.reasons == {RARE_CLASS: 1}
