@@ -13,12 +13,15 @@ from trainer.recipe import LoopKnobs
 @dataclass(frozen=True)
 class Knobs(LoopKnobs):
     ngrams: int = 3  # a feature is a run of at most so many words
-    min_count: int = 2  # a feature must stand in so many training texts
-    max_features: int = 1_000_000  # the commonest ones are kept
+    min_count: int = 1  # a feature must stand in so many training texts
+    max_features: int = 1_200_000  # the commonest ones are kept; those seen once only where there is room for all
     max_tokens: int = 4_000  # of a longer text only the beginning is read
-    smoothing: float = 10.0  # added to each count before the log-count ratio: rare features must not seem sure
+    smoothing: tuple[float, ...] = (
+        1.0,
+        10.0,
+    )  # to try, added to each count before the log-count ratio: how far rare ones count
     power: float = 0.75  # a feature is scaled by its log-count ratio to this power; 0 forgets Naive Bayes
-    prior: float = 0.0  # weights are drawn towards this much of Naive Bayes, not towards 0
+    prior: float = 0.5  # weights are drawn towards this much of Naive Bayes, not towards 0: rare words keep their say
     l2: tuple[float, ...] = (
         1.0,
         0.3,
@@ -48,7 +51,6 @@ class Knobs(LoopKnobs):
 
 
 _AT_LEAST = {
-    "smoothing": 1e-6,
     "power": 0.0,
     "prior": 0.0,
     "tolerance": 0.0,
@@ -58,10 +60,10 @@ _AT_LEAST = {
 
 
 def _checked(name: str, value: Any) -> Any:
-    if name == "l2":
+    if name in ("l2", "smoothing"):
         if isinstance(value, list | tuple) and value and all(_number(each) and each > 0 for each in value):
-            return tuple(sorted((float(each) for each in value), reverse=True))
-        raise Failed(f"Knob 'l2' must be a list of numbers above 0, not {value!r}.")
+            return tuple(sorted((float(each) for each in value), reverse=name == "l2"))
+        raise Failed(f"Knob {name!r} must be a list of numbers above 0, not {value!r}.")
     if name in _AT_LEAST:
         if _number(value) and value >= _AT_LEAST[name]:
             return float(value)

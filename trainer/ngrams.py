@@ -210,9 +210,12 @@ class Counts:
 
 
 def commonest(seen: Keys, keys: Keys, at_most: int) -> Mask:
-    """The `at_most` commonest. Ties: by a scrambled key, else the first rows would win."""
+    """The `at_most` commonest. Ties: by a scrambled key, else the first rows would win; but of those that were seen
+    once, all or none, for a random few of them are noise."""
     cut = int(np.partition(seen, -at_most)[-at_most])
     kept: Mask = seen > cut
+    if cut == 1:
+        return kept
     tied = np.flatnonzero(seen == cut)
     scrambled = keys[tied].astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     kept[tied[np.argsort(scrambled, kind="stable")[: at_most - int(kept.sum())]]] = True
@@ -263,7 +266,7 @@ def learn(train: Texts, words: Words, sizes: int, min_count: int, at_most: int) 
             new[1:] = text_of[1:] != text_of[:-1]
             new[firsts] = 1
             table.add(keys, _sums(new, firsts))
-        table.finish(min_count, WORDS_AT_MOST if size == 1 else GRAMS_AT_MOST)
+        table.finish(min_count, min(at_most, WORDS_AT_MOST if size == 1 else GRAMS_AT_MOST))
         tables.append(table.keys)
         counts.append(table.seen)
         number(train, tables, size)

@@ -56,11 +56,20 @@ def test_counts_and_ids_are_those_of_the_plain_way_in_blocks_of_any_size(tmp_pat
 
 
 def test_the_commonest_are_kept_and_ties_do_not_favour_the_first_rows(tmp_path: Path) -> None:
-    texts = [f"common first{number}" for number in range(400)] + [f"common then{number}" for number in range(400)]
-    _, _, vocabulary = learned(texts, tmp_path, min_count=1, at_most=401)
-    assert vocabulary.features[0] == "common"
+    texts = [f"first{number}" for number in range(400)] + [f"then{number}" for number in range(400)]
+    texts = [f"{words}. common" for words in texts for _ in range(2)]
+    _, _, vocabulary = learned(texts, tmp_path, at_most=402)
+    assert {"common", ".", ". common"} > set(vocabulary.features[:2])
     early = sum("first" in feature for feature in vocabulary.features)
     assert 150 < early < 250
+
+
+def test_of_those_seen_once_all_are_kept_or_none(tmp_path: Path) -> None:
+    texts = ["so good", "so bad"]
+    _, _, vocabulary = learned(texts, tmp_path, min_count=1, at_most=5)
+    assert set(vocabulary.features) == {"so", "good", "bad", "so good", "so bad"}
+    _, _, vocabulary = learned(texts, tmp_path, min_count=1, at_most=4)
+    assert vocabulary.features == ["so"]
 
 
 def test_of_too_many_words_a_fixed_share_of_the_texts_is_read(tmp_path: Path) -> None:
