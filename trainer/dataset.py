@@ -166,20 +166,19 @@ def gather(
     dataset = Dataset(folder)
     refusals = Refusals(dataset.rejected_path)
     dataset.reasons = refusals.reasons
-    failed: str | None = None
+    failed: Failed | None = None
     try:
         _gather(store, spec, dataset, refusals, journal, watch)
     except Failed as fault:
-        failed = str(fault)
-        raise
+        failed = fault
     finally:
         refusals.close()
         journal.accepted, journal.rejected = dataset.accepted, dataset.rejected
-        if dataset.accepted + dataset.rejected:
-            told = refusals.report(
-                spec.run_id, spec.dataset, dataset.accepted_of, failed, now().strftime("%Y-%m-%dT%H:%M:%SZ")
-            )
-            publish_refusals(store, dataset, told)
+    if dataset.accepted + dataset.rejected:
+        at = now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        publish_refusals(store, dataset, refusals.report(spec.run_id, spec.dataset, dataset.accepted_of, failed, at))
+    if failed:
+        raise failed
     return dataset
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from trainer.errors import Failed
 from trainer.rows import Rejected
 
 SAMPLES = 5
@@ -37,7 +38,7 @@ class Refusals:
         self._file.close()
 
     def report(
-        self, run_id: str, dataset: str, accepted: dict[str, int], failed: str | None, at: str
+        self, run_id: str, dataset: str, accepted: dict[str, int], failed: Failed | None, at: str
     ) -> dict[str, Any]:
         """`accepted`: rows of each object. `failed`: why nothing was trained on, or None."""
         rejected = self.reasons.total()
@@ -60,11 +61,11 @@ class Refusals:
         }
 
 
-def _what_to_do(rejected: int, failed: str | None) -> str:
+def _what_to_do(rejected: int, failed: Failed | None) -> str:
     if failed is not None:
         return f"The run failed: {failed} Mend the file and drop it again."
     if rejected:
-        return "Mend these rows and drop the file again; the others were trained on."
+        return "Mend these rows and drop the file again; all others were accepted."
     return "Nothing: every row was accepted."
 
 

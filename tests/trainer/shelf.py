@@ -62,10 +62,12 @@ def spec(files: dict[str, bytes], **changes: Any) -> Spec:
     )
 
 
-def gathered(shelf: Shelf, folder: Path, **changes: Any) -> Dataset:
+def gathered(shelf: Shelf, folder: Path, told_to_go: bool = False, **changes: Any) -> Dataset:
     """Read, check and split the shelf's files. Raises Failed as the trainer would."""
     ticks = itertools.count()
     store, watch = cast(Store, shelf), Watch(lambda: next(ticks) * 0.001)
+    if told_to_go:
+        watch.give_notice("spot", "Spot notice")
     journal = Journal(store, "run", 1, folder, lambda: next(ticks) * 0.001, now)
     try:
         return gather(store, spec(shelf.files, **changes), folder, journal, watch, now)

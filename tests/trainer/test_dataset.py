@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.trainer.bench import as_csv, check, reviews
 from tests.trainer.shelf import Shelf, gathered
 from trainer.dataset import GROUP_CHARACTERS, GROUP_ROWS, OTHER_LABEL, RARE_CLASS
-from trainer.errors import Failed
+from trainer.errors import Failed, Interrupted
 from trainer.rows import Row, read_rows
 from trainer.split import PARTS, TEST, TRAIN, VALIDATION, normalised
 
@@ -139,3 +139,10 @@ def test_a_file_that_is_the_test_set_is_all_of_it_and_no_other_row_tests(tmp_pat
     learnt = [*dataset.texts(TRAIN), *dataset.texts(VALIDATION)]
     assert sorted(learnt) == sorted(text for text, _ in rows)
     assert dataset.reasons == {RARE_CLASS: 1}
+
+
+def test_a_reading_that_was_interrupted_tells_nothing_of_rows(tmp_path: Path) -> None:
+    shelf = Shelf({"raw/a.csv": BASE + b"a film,\n"})
+    with pytest.raises(Interrupted):
+        gathered(shelf, tmp_path, told_to_go=True)
+    assert not [key for key in shelf.kept if key.startswith("processed/")]

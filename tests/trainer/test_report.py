@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from tests.trainer.bench import check
+from trainer.errors import Failed
 from trainer.report import Refusals, page
 from trainer.rows import Rejected
 
@@ -48,7 +49,7 @@ def test_a_page_says_how_many_why_and_what_to_do(tmp_path: Path) -> None:
     text = " ".join(read(page(told)).text.split())
     for part in ("1,201 of 100,000 rows were refused", "1.20% of run", "no label 1,200 rows, 99.9%", "and 1,195 more"):
         assert part in text
-    assert "Mend these rows and drop the file again; the others were trained on." in text
+    assert "Mend these rows and drop the file again; all others were accepted." in text
     assert "raw/b.csv 0 1" in " ".join(read(page(told).replace("</td>", " </td>")).text.split())
 
 
@@ -60,7 +61,7 @@ def test_what_rows_and_names_hold_is_shown_and_never_run(tmp_path: Path) -> None
     plain = Refusals(tmp_path / "plain.csv")
     plain.add("raw/a.csv", Rejected(2, "no label", "a film"))
     plain.close()
-    found = read(page(refusals.report("run-1", evil, {f"raw/{evil}.csv": 1}, evil, AT)))
+    found = read(page(refusals.report("run-1", evil, {f"raw/{evil}.csv": 1}, Failed(evil), AT)))
     assert found.names == read(page(plain.report("run-1", "default", {"raw/a.csv": 1}, None, AT))).names
     assert found.linked == []
     assert found.text.count(evil) == 5
