@@ -95,7 +95,7 @@ def many_classes(name: str, classes: int, rows: int, seed: int, rare: int = 1) -
     made = []
     for _ in range(rows):
         label = pick.choices(range(classes), shares)[0]
-        spoken = label if pick.random() < 0.9 else pick.randrange(classes)
+        spoken = label if pick.random() < 0.9 else pick.choices(range(classes), shares)[0]
         own = [f"own{spoken}x{pick.randrange(12)}" for _ in range(2)]
         text = [*pick.choices(plain, k=10), *own]
         pick.shuffle(text)
