@@ -79,6 +79,37 @@ def an_interruption(world: World) -> Event:
     return lambda: world.on_machine_changed("i-1", alive=False)
 
 
+def a_drop_of_settings(world: World) -> Event:
+    drop = world.bucket.put("raw/films/tidegate.yaml", b'{"knobs": {"passes": 3}}')
+    return lambda: world.on_data_dropped(drop)
+
+
+def a_ring_for_what_is_too_dear(world: World) -> Event:
+    world.caps = replace(world.caps, cost=0.000001)
+    return a_ring(world)
+
+
+def a_ring_over_the_months_budget(world: World) -> Event:
+    world.caps = replace(world.caps, budget=0.000001)
+    return a_ring(world)
+
+
+def a_stop_at_the_cap(world: World) -> Event:
+    world.caps = replace(world.caps, cost=5, budget=50)
+    run = world.dropped_run()
+    world.trainer_says(run, "stopped", "Used up; saved step 20.", cause="cost")
+    world.fleet.gone.add("i-1")
+    return lambda: world.on_attempt_ended(run.run_id, 1)
+
+
+def a_machine_gone_after_its_run(world: World) -> Event:
+    run = world.dropped_run()
+    world.trainer_publishes(run)
+    world.on_model_published(run.run_id)
+    world.fleet.gone.add("i-1")
+    return lambda: world.on_machine_changed("i-1", alive=False)
+
+
 def a_failure(world: World) -> Event:
     world.trainer_says(world.dropped_run(), "failed", "45 % refused.")
     world.fleet.gone.add("i-1")
@@ -238,6 +269,11 @@ FLOWS = {
     "a machine up": Flow(a_machine_up),
     "an interruption": Flow(an_interruption),
     "a failure": Flow(a_failure),
+    "a drop of settings": Flow(a_drop_of_settings, durable=True),
+    "a ring for what is too dear": Flow(a_ring_for_what_is_too_dear),
+    "a ring over the month's budget": Flow(a_ring_over_the_months_budget),
+    "a stop at the cap": Flow(a_stop_at_the_cap),
+    "a machine gone after its run": Flow(a_machine_gone_after_its_run),
     "a refusal by some pools": Flow(a_refusal_by_some_pools),
     "a newer snapshot": Flow(a_newer_snapshot),
     "a last word": Flow(a_last_word, durable=True),
