@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.reviews import REFUSED, Order, write
 from tests.trainer.bench import as_csv, check, reviews
 from tests.trainer.shelf import Shelf, gathered
 from trainer.dataset import GROUP_CHARACTERS, GROUP_ROWS, OTHER_LABEL, RARE_CLASS
@@ -146,3 +147,13 @@ def test_a_reading_that_was_interrupted_tells_nothing_of_rows(tmp_path: Path) ->
     with pytest.raises(Interrupted):
         gathered(shelf, tmp_path, told_to_go=True)
     assert not [key for key in shelf.kept if key.startswith("processed/")]
+
+
+def test_every_kind_of_row_that_is_made_for_the_bench_is_found_and_counted(tmp_path: Path) -> None:
+    made = write(Order(rows=4_000, bytes=400_000, bad_share=0.05), tmp_path / "made.csv")
+    (tmp_path / "work").mkdir()
+    dataset = gathered(Shelf({"raw/a.csv": (tmp_path / "made.csv").read_bytes()}), tmp_path / "work")
+    assert set(dataset.reasons) == set(REFUSED)
+    assert dataset.reasons == {reason: made[reason] for reason in REFUSED}
+    assert dataset.accepted == made["good"] + made["duplicate"]
+    assert dataset.duplicates == made["duplicate"] > 0
