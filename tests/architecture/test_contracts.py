@@ -9,6 +9,7 @@ from typing import Any
 import boto3
 import pytest
 from controlplane.adapters.s3_bucket import S3Bucket
+from controlplane.domain.caps import Caps
 from controlplane.domain.drops import Columns, Drop, inspect
 from controlplane.domain.models import Model
 from jsonschema import Draft202012Validator
@@ -69,6 +70,27 @@ def test_the_spec_of_data_that_failed_before_obeys_it_too() -> None:
         world.trainer_says(run, "failed", "No.")
         world.machine_ends(run)
     assert len(world.bucket.specs) == 3
+    for spec in world.bucket.specs.values():
+        obeys("run_spec", spec)
+
+
+@pytest.mark.parametrize("prices", [True, False])
+def test_the_card_of_a_run_obeys_its_contract_however_it_ended(*, prices: bool) -> None:
+    world = World()
+    if not prices:
+        world.prices.spots.clear()
+    world.promoted("raw/a/a.csv")
+    failed = world.dropped_run("raw/b/a.csv")
+    world.machine_ends(failed)
+    failed = world.ledger.runs[failed.run_id]
+    world.trainer_says(failed, "failed", "No.")
+    world.machine_ends(failed)
+    world.caps = Caps(0.0000001, 4, 0)
+    world.drop("raw/c/a.csv")
+    world.wait(seconds=61)
+    assert len(world.bucket.cards) == (3 if prices else 2), "without a price nothing is too dear"
+    for card, _ in world.bucket.cards.values():
+        obeys("run_card", card)
     for spec in world.bucket.specs.values():
         obeys("run_spec", spec)
 

@@ -32,6 +32,10 @@ def test_another_dataset_gets_a_champion_with_its_own_labels_and_what_serves_sta
     assert stack.rollout() == before
     [mail] = stack.wait("the mail", lambda: stack.mails(run["run_id"]))
     assert "Only the champion of ServedDataset is served" in mail["body"]
+    card = stack.read_json(f"runs/{run['run_id']}/card.json")
+    assert card["state"] == "PROMOTED" and card["metrics"]["accuracy"] == manifest["metrics"]["accuracy"]
+    assert 0 < card["dollars"] < card["on_demand_dollars"]
+    assert "; on demand it would have cost $" in mail["body"]
 
 
 def test_keys_of_every_kind_reach_the_run_unchanged(stack: Stack) -> None:

@@ -103,3 +103,15 @@ def test_a_nameless_folder_is_a_dataset_all_the_same(context: object) -> None:
     event = uploaded("raw//x.csv", b"text,label\ngood,pos\nbad,neg\n")
     assert failed(message(event), context=context) == []
     assert "drops default" in kinds()
+
+
+def test_a_datasets_own_settings_are_read_as_yaml_and_name_its_columns(context: object) -> None:
+    said = uploaded("raw/films/tidegate.yaml", b"# ours\ntext_column: comment\nlabel_column: stars\n")
+    rows = uploaded("raw/films/a.csv", b"comment,stars\ngood,5\nbad,1\n")
+    bad = uploaded("raw/books/tidegate.yaml", b"text_colunm: comment\n")
+    assert failed(message(rows), message(said), message(bad), context=context) == []
+    listed = boto3.client("s3").list_objects_v2(Bucket=SETTINGS["BUCKET"], Prefix="quarantine/")["Contents"]
+    [report] = [item["Key"] for item in listed if item["Key"].endswith("report.json")]
+    told = json.loads(boto3.client("s3").get_object(Bucket=SETTINGS["BUCKET"], Key=report)["Body"].read())
+    assert told["key"] == "raw/books/tidegate.yaml"
+    assert 'Nobody knows the key "text_colunm". Known are recipe' in told["findings"][0]["sentence"]
