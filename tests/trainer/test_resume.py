@@ -11,7 +11,17 @@ from typing import Any, Literal
 
 import pytest
 
-from tests.trainer.mortal import Case, Dead, DoomedWatch, Killed, MortalStore, attempt_in_a_process_of_its_own, digest
+from tests.trainer.mortal import (
+    MINILM,
+    Case,
+    Dead,
+    DoomedWatch,
+    Killed,
+    MortalStore,
+    attempt_in_a_process_of_its_own,
+    digest,
+    tiny_encoder,
+)
 from trainer.errors import Interrupted
 
 pytestmark = pytest.mark.resume
@@ -19,14 +29,15 @@ pytestmark = pytest.mark.resume
 # A checkpoint after every step, so that every step is a boundary.
 KNOBS: dict[str, dict[str, Any]] = {
     "linear": {"threads": 1, "steps_per_pass": 2, "l2": [1, 0.1, 0.03], "save_every_s": 0},
+    "transformer": {"threads": 1, "max_tokens": 16, "epochs": 2, "batch_rows": 8, "steps": 1, "save_every_s": 0},
 }
 
 
 class Uninterrupted:
     """One recipe, and what it ends in when nothing happens to it."""
 
-    def __init__(self, recipe: str, root: Path) -> None:
-        self.case = Case(root, recipe, KNOBS[recipe])
+    def __init__(self, recipe: str, root: Path, **knobs: Any) -> None:
+        self.case = Case(root, recipe, KNOBS[recipe] | knobs)
         store = MortalStore(root / "whole")
         fit, resumed = self.case.attempt(store, DoomedWatch(store, 10**9, "notice"), root / "prepared")
         assert resumed == []
@@ -37,7 +48,9 @@ class Uninterrupted:
 
 @pytest.fixture(scope="module", params=sorted(KNOBS))
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Uninterrupted:
-    return Uninterrupted(request.param, tmp_path_factory.mktemp(request.param))
+    root = tmp_path_factory.mktemp(request.param)
+    knobs = {"encoder": str(tiny_encoder(root / "encoder"))} if request.param == "transformer" else {}
+    return Uninterrupted(request.param, root, **knobs)
 
 
 class Bucket:
@@ -107,7 +120,7 @@ def test_interrupted_many_times_in_one_run_it_ends_in_the_same_model(
 def processes() -> Iterator[Any]:
     """Real processes that are cheap: torch is loaded once, and each is forked from there."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.trainer.mortal", "trainer.recipe_linear"])
+    context.set_forkserver_preload(["tests.trainer.mortal", "trainer.recipe_linear", "trainer.recipe_transformer"])
     yield context
 
 
@@ -129,3 +142,14 @@ def test_a_real_sigkill_at_any_step_ends_in_the_same_model(
         fit, resumed = whole.case.attempt(store, DoomedWatch(store, 10**9, "notice"), root)
         assert resumed and resumed[0] <= step
         assert digest(fit.state_dict()) == whole.digest
+
+
+def test_a_real_encoder_ends_in_the_same_model_too(tmp_path: Path) -> None:
+    knobs = {"encoder": str(MINILM), "epochs": 1, "batch_rows": 16, "steps": 2}
+    (tmp_path / "whole").mkdir()
+    whole = Uninterrupted("transformer", tmp_path / "whole", **knobs)
+    bucket = Bucket(whole.case, tmp_path / "cut")
+    assert bucket.attempt(1) is None
+    assert bucket.attempt(1, "killed") is None
+    fit = bucket.attempt()
+    assert bucket.resumed and bucket.model(fit) == whole.sha256
