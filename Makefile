@@ -12,7 +12,7 @@ export SAM_CLI_TELEMETRY = 0
 export PYTHONPATH = .:functions:inference_image
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down env status push inbox invoke interrupt capacity serve bench bench-big check fmt test test-fast deploy redrive docs lock clean
+.PHONY: help setup demo up down env status push inbox invoke interrupt capacity train serve bench bench-big check fmt test test-fast deploy redrive docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -53,6 +53,11 @@ interrupt: $(VENV)/.ready ## announce a Spot interruption to the machine that tr
 
 capacity: $(VENV)/.ready ## which machines the local cloud refuses: make capacity [REFUSE='spot:*:*:InsufficientInstanceCapacity' | CLEAR=1]
 	@$(LOCAL) capacity $(if $(CLEAR),--clear) $(if $(REFUSE),--refuse $(foreach refusal,$(REFUSE),'$(refusal)'))
+
+train: $(VENV)/.ready ## a model from a CSV on this machine, without AWS: make train CSV=reviews.csv OUT=build/model [TEST= RECIPE= ENCODER= KNOBS=]
+	@$(if $(and $(CSV),$(OUT)),,echo "Say which file and where to: make train CSV=reviews.csv OUT=build/model" >&2; exit 2;) \
+	$(BIN)/python -m trainer.alone "$(CSV)" "$(OUT)" $(if $(TEST),--test "$(TEST)") $(if $(RECIPE),--recipe $(RECIPE)) \
+	  $(if $(ENCODER),--encoder "$(ENCODER)") $(if $(KNOBS),--knobs '$(KNOBS)')
 
 serve: $(VENV)/.ready ## a model folder as a page and an API on this machine: make serve MODEL=build/model [PORT=8080]
 	@PORT=$(PORT) $(BIN)/python inference_image/serve --model "$(MODEL)"

@@ -34,6 +34,7 @@ from trainer.errors import Failed, Interrupted, Stopped
 from trainer.journal import Journal
 from trainer.machine import MetadataService, Watch, watch_metadata, watch_sigterm
 from trainer.settings import Settings, WrongEnvironment
+from trainer.spec import Spec
 from trainer.store import S3Store, Store
 from trainer.train import train
 
@@ -79,12 +80,12 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     return attempt(settings, S3Store(settings.bucket), watch)
 
 
-def attempt(settings: Settings, store: Store, watch: Watch) -> int:
-    """One attempt; gives the exit code."""
+def attempt(settings: Settings, store: Store, watch: Watch, spec: Spec | None = None) -> int:
+    """One attempt; gives the exit code. Without a spec the run's own is read from the store."""
     with tempfile.TemporaryDirectory(prefix="tidegate-") as folder:
         journal = Journal(store, settings.run_id, settings.attempt, Path(folder), time.monotonic, _now)
         try:
-            train(settings, store, journal, watch, Path(folder), _now)
+            train(settings, store, journal, watch, Path(folder), _now, spec)
         except Failed as failed:
             journal.outcome("failed", str(failed))
             return 3

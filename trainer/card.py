@@ -13,9 +13,10 @@ from trainer.spec import Spec
 _SPLITS = {
     "text": "by a hash of each row's normalised text: 80 % train, 10 % validation, 10 % test. A text keeps its side "
     "when the dataset grows.",
+    "file": "as it was given: the test rows are all rows of the test file; a tenth of the others, by a hash of the "
+    "text, is for validation. A text that stands in both files is not trained on.",
     "class": "class by class, because so few rows would leave validation or test without two classes. Rows may change "
     "sides when the dataset grows, so a comparison with an earlier model is not on rows that both never saw.",
-    "file": "by file: the test rows are those of the file that was given for it, and no other row tests.",
 }
 
 _LIMITS_OF_WORDS = (

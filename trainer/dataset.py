@@ -245,8 +245,9 @@ def _divide(spec: Spec, dataset: Dataset, staged: _Staged, refusals: Refusals, j
     side = np.empty(len(staged), dtype=np.int8)
     for numbers, marks in staged.fingerprints.shelves():
         parts = split.by_text(marks)
-        parts[numbers < staged.test_rows] = split.TEST
-        side[numbers] = duplicates.sides(numbers, marks, label_ids, parts)
+        # A given test set stays whole, even where a text stands in it twice; what is also in it is not trained on.
+        found = duplicates.sides(numbers, marks, label_ids, parts)
+        side[numbers] = np.where(numbers < staged.test_rows, split.TEST, found)
     dataset.duplicates = int((side == duplicates.DUPLICATE).sum())
     _refuse(staged.path, side, duplicates.OTHER_LABEL, OTHER_LABEL, dataset, refusals)
     _check_share(dataset, spec.max_rejected_share)

@@ -42,7 +42,13 @@ CLEAR_MARGIN = 1e-3  # a golden row must not hang on a rounding error
 
 
 def train(
-    settings: Settings, store: Store, journal: Journal, watch: Watch, folder: Path, now: Callable[[], datetime]
+    settings: Settings,
+    store: Store,
+    journal: Journal,
+    watch: Watch,
+    folder: Path,
+    now: Callable[[], datetime],
+    spec: Spec | None = None,
 ) -> None:
     """Publish the run's model. Raises Failed, Interrupted or Stopped with one sentence."""
     manifest_key = f"models/{settings.run_id}/manifest.json"
@@ -50,7 +56,7 @@ def train(
         journal.say(f"{manifest_key} is there already: nothing to do.")
         return
     journal.saved_step = newest_step(store, settings.run_id)
-    spec = read_spec(store, settings.run_id)
+    spec = spec or read_spec(store, settings.run_id)
     recipe = load(spec.recipe)
     knobs = recipe.Knobs.of(spec.knobs)
     watch.limit(spec.max_hours, spec.max_cost, spec.price_of(settings.machine))
