@@ -324,6 +324,18 @@ class TestAlerts:
         assert ledger.decided("alarm y", Answer("Nothing.", "Look.", scale_to=3)).scale_to == 3
 
 
+def test_what_a_run_cost_is_logged_once_when_its_last_machine_is_gone(
+    aws: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = DynamoLedger(table(aws), "ledger")
+    run = queued(ledger).claimed(NOON).on(Machine("i-1", "c6i.large", "a", "spot"), NOON, PRICES)
+    over = run.without_machine(NOON + timedelta(minutes=5), gone=False).ended(RunState.FAILED, "No.")
+    over = ledger.save_run(over, CHANGED)
+    assert "dollars" not in capsys.readouterr().out
+    ledger.save_run(over.machine_ended("i-1", NOON + timedelta(hours=1), "failed", "No."), CHANGED)
+    assert capsys.readouterr().out.count('"dollars": 0.06') == 1
+
+
 def test_every_change_is_in_the_history_and_in_the_log(
     aws: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -129,7 +129,7 @@ class DynamoLedger:
         for bill in bills(run.run_id, run.stints):
             writes.append(self._put(f"bill {bill.month}", bill.machine, encode(bill)))
         self._write(writes, [record])
-        if run.state.is_final and all(stint.ended_at for stint in run.stints):
+        if run.state.is_final and run.is_billed:  # it changes no more, so the sum is counted once
             cost = dollars(run.stints, record.at)
             log_line(subject=f"cost of {run.run_id}", **({} if cost is None else {"dollars": round(cost, 6)}))
         return saved
