@@ -50,6 +50,7 @@ BUCKET = 50
 
 @dataclass(frozen=True)
 class Knobs(LoopKnobs):
+    save_every_s: float = 600.0  # as for every recipe, but a checkpoint is four times the encoder: often would be dear
     encoder: str = ""  # key prefix of the encoder's files in the bucket, or an absolute path of a folder
     max_tokens: int = 256  # of a longer text only the beginning is read
     pooling: str = "mean"  # what stands for a text: "mean" of its tokens, or "cls", the first one

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PART_BYTES = 8 * 1024 * 1024
 READ_TRIES = 5
+IN_ONE_PIECE = 32 * 1024 * 1024
 _GONE = {"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"}
 
 
@@ -97,7 +98,10 @@ class S3Store:
             raise
 
     def put(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> None:
-        self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
+        if len(body) <= IN_ONE_PIECE:
+            self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
+        else:  # in parts, several at a time; the object is there when all are
+            self._s3.upload_fileobj(io.BytesIO(body), self.bucket, key, ExtraArgs={"ContentType": content_type})
 
     def put_json(self, key: str, value: object) -> None:
         body = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False).encode()
