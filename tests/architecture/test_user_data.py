@@ -134,6 +134,7 @@ def test_an_image_of_somebody_else_gets_the_contracts_variables_and_nothing_of_o
         "TIDEGATE_MACHINE_ZONE",
         "TIDEGATE_RUN",
         "TIDEGATE_TRAINER_VERSION",
+        "TIDEGATE_MACHINE_STARTED",
         "TIDEGATE_WATCH_MACHINE",
     }
     assert run == f"docker run --rm --network host {' '.join(f'-e {name}' for name in names)} {IMAGE}"
