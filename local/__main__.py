@@ -46,9 +46,11 @@ def up(cloud: Cloud, _: argparse.Namespace) -> int:
     return 0
 
 
-def deploy(cloud: Cloud, _: argparse.Namespace) -> int:
+def deploy(cloud: Cloud, given: argparse.Namespace) -> int:
     must_run(cloud)
-    deployed(cloud, cloud.deploy())
+    if wrong := [word for word in given.parameters if "=" not in word]:
+        raise CloudFault(f"{wrong[0]!r} is no parameter. Write NAME=VALUE, for example MaxRunCost=2")
+    deployed(cloud, cloud.deploy(parameters=dict(word.split("=", 1) for word in given.parameters)))
     return 0
 
 
@@ -193,7 +195,9 @@ def parser() -> argparse.ArgumentParser:
 
     add("up", up, "Start it, deploy the stack into it, and say how to try it. Again does no harm.")
     add("down", down, "End all of it, and check that no process and no port is left.")
-    add("deploy", deploy, "Build and deploy the stack again.")
+    add("deploy", deploy, "Build and deploy the stack again.").add_argument(
+        "parameters", nargs="*", metavar="NAME=VALUE", help="parameters of the template, for example MaxRunCost=2"
+    )
     add("env", env, 'Print its settings for a shell: eval "$(python -m local env)"')
     alone = add(
         "invoke", invoke, "Run one function on its sample event by `sam local invoke` (needs a container engine)."

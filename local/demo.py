@@ -1,7 +1,7 @@
 """The whole loop on this machine, told as it happens: `make demo`, or `python -m local.demo`.
 
-    1 cloud up, stack deployed   2 a CSV dropped   3 the run   4 the first release   5 worse data, refused
-    6 a new image under load     7 an alarm
+    1 cloud up, stack deployed   2 a CSV dropped   3 the run, interrupted once   4 the first release
+    5 worse data, refused        6 a new image under load   7 an alarm
 Promise: every line is read from the cloud when it is printed. It ends 0 only if all that was promised came true, and
 the cloud is ended in any case. The figures and what a person may want to keep are in build/demo.
 """
@@ -25,14 +25,16 @@ from typing import Any, NoReturn
 import pyarrow.parquet as pq
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local import reviews
+from local import interruption, reviews
 from local.cloud import ROOT, Cloud, CloudFault, default_port
 from local.deploy import DeployFault
 from local.images import PushRefused
+from local.interruption import Interruption
 from local.processes import belonging_to, free_port, port_open
 from local.witness import Item, NotSeen, Teller, Traffic, Witness, iam_is_enforced
 
 OUT, STATE = ROOT / "build" / "demo", ROOT / "build" / "demo-cloud"
+BUCKET = "bucket"  # a copy of what belongs to the first run, as it lies in the bucket
 DATASET, FILMS, PRODUCTS = "default", "raw/film-reviews.csv", "raw/product-reviews.csv"
 TEXTS_AT_ONCE = 200
 TEXT = "The movie was amazing!"
@@ -74,8 +76,14 @@ class Demo:
         self.say(f"{len(self.reviews):,} sentences of film reviews, {len(products):,} of product reviews")
         self.say(reviews.ATTRIBUTION)
         self.say(f"{unclear} of them are rated exactly 0, neither good nor bad: their label is empty")
+        self._settings(interruption.SETTINGS.encode())
+        self.say(f"{interruption.SETTINGS_KEY}: four ways to count rare words, not two: a fit to interrupt")
         self.dropped_at = self.say.seconds
         self._put({FILMS: self.reviews, PRODUCTS: products})
+
+    def _settings(self, body: bytes) -> None:
+        bucket = self.see.outputs["BucketName"]
+        self.cloud.client("s3").put_object(Bucket=bucket, Key=interruption.SETTINGS_KEY, Body=body)
 
     def _put(self, files: dict[str, Sequence[reviews.Review]]) -> None:
         bucket, etags = self.see.outputs["BucketName"], set()
@@ -92,8 +100,8 @@ class Demo:
 
         self.see.wait("What was dropped is accepted", RUN_SECONDS, accepted)
 
-    def train(self, wanted: str) -> tuple[Item, Item]:
-        """Follow the next run to its end; give it and its model's manifest."""
+    def train(self, wanted: str, spot: Interruption | None = None) -> tuple[Item, Item]:
+        """Follow the next run to its end; give it and its model's manifest. `spot` interrupts it on the way."""
         told: list[Item] = [{}]
 
         def ended() -> tuple[Item | None, str]:
@@ -102,10 +110,12 @@ class Demo:
                 return None, "no new run in the ledger"
             run = fresh[0]
             progress = json.loads(self.see.object(f"logs/{run['run_id']}/{run['attempt']}/progress.json") or b"{}")
-            if progress != told[0]:
+            if progress and progress != told[0]:
                 told[0] = progress
                 of = f" of {progress['total']:,}" if progress["total"] else ""
                 self.say(f"progress: {progress['phase']}, {progress['done']:,}{of} {progress['unit']}")
+            if spot:
+                spot.look(run, progress)
             if run["state"] in {"FAILED", "CANCELLED", "PROMOTED", "REJECTED"} - {wanted}:
                 raise NotSeen(f"Run {run['run_id']} ended {run['state']}, not {wanted}: {run['reason']}")
             return (run if run["state"] == wanted else None), f"run {run['run_id']} is {run['state']}"
@@ -126,7 +136,13 @@ class Demo:
         return run, manifest
 
     def first_run(self) -> None:
-        run, manifest = self.train("PROMOTED")
+        spot = Interruption(self.cloud, self.see, self.say)
+        run, manifest = self.train("PROMOTED", spot)
+        self.report["interruption"] = came = spot.came_of_it(run, manifest)
+        self.promise(
+            f"interrupted at step {came['saved_step']}, the run went on from there on another machine",
+            came["steps_lost"] == 0 and came["attempts"] == 2,
+        )
         cost = self.see.mail(f"({run['run_id']})", ALERT_SECONDS)["body"].splitlines()[0].partition("PROMOTED: ")[2]
         self.say(f"cost: {cost}")
         self.report["run"] = {
@@ -137,10 +153,13 @@ class Demo:
         }  # fmt: skip
         accuracy = manifest["metrics"]["accuracy"]
         self.promise(f"accuracy {accuracy:.3f} on all test rows is at least {MIN_ACCURACY}", accuracy >= MIN_ACCURACY)
-        for key in self.see.keys(f"logs/{run['run_id']}/"):
-            if key.endswith(".png"):
-                (self.out / Path(key).name).write_bytes(self.see.object(key) or b"")
-        (self.out / "model-card.md").write_bytes(self.see.object(f"models/{run['run_id']}/model-card.md") or b"")
+        card = self.report["card"] = spot.card(run["run_id"])
+        page = f"runs/{run['run_id']}/card.html"
+        for key in {page, f"runs/{run['run_id']}/card.json", *card["links"].values()}:
+            kept = self.out / BUCKET / key
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_bytes(self.see.object(key) or b"")
+        self.say(f"the run card, with plots: {self.out / BUCKET / page}")
 
     def first_release(self) -> None:
         champion = self.see.champion(DATASET)
@@ -204,6 +223,8 @@ class Demo:
             "the film reviews are replaced by a worse file: the same texts, every second one with the label of another "
             f"({other:,} of {len(worse):,} labels differ); champion and challenger are asked the same test rows of it"
         )
+        self.cloud.client("s3").delete_object(Bucket=self.see.outputs["BucketName"], Key=interruption.SETTINGS_KEY)
+        self.say(f"{interruption.SETTINGS_KEY} is taken away: two ways to count rare words again")
         self._put({FILMS: worse})
         run, manifest = self.train("REJECTED")
         self.say(f"why: {run['reason']}")
@@ -265,7 +286,7 @@ class Demo:
             self.deploy()
         for name, does in (
             ("Film and product reviews are dropped", self.drop),
-            ("It is trained", self.first_run),
+            ("It is trained, and interrupted once", self.first_run),
             ("The first release", self.first_release),
             ("Worse data is dropped", self.worse_data),
             ("A new image, while requests keep coming", self.new_image),
@@ -288,7 +309,7 @@ def summary(demo: Demo) -> bool:
     print(f"  a CSV in, a served model out: {report['loop_seconds']:g} s; all of it: {report['total_seconds']:g} s")
     for step in say.steps:
         print(f"  {step['seconds']:6.1f} s  {step['name']}")
-    print(f"\nKept in {demo.out}: report.json, model-card.md, plots (png), alerts/.")
+    print(f"\nKept in {demo.out}: report.json, alerts/, and {BUCKET}/ with the run card, its plots and logs.")
     print("To try it by hand: make up")
     return all(kept for _, kept in demo.promises)
 
@@ -323,9 +344,10 @@ def play(demo: Demo) -> int:
 
 def fresh(out: Path) -> None:
     """Nothing of an earlier demo may be taken for this one's."""
-    for kept in [out / "report.json", out / "model-card.md", *out.glob("*.png"), *out.glob("*.csv")]:
+    for kept in [out / "report.json", *out.glob("*.csv")]:
         kept.unlink(missing_ok=True)
-    shutil.rmtree(out / "alerts", ignore_errors=True)
+    for folder in ("alerts", BUCKET):
+        shutil.rmtree(out / folder, ignore_errors=True)
     (out / "alerts").mkdir(parents=True)
 
 

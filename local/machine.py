@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 
 from local import machine_docker
 from local.aws import Aws
-from local.engine.docker import DOCKER
+from local.engine.docker import DOCKER, MACHINE_LABEL, Docker, EngineFault
 from local.imds import Credentials, Facts, Imds
 from local.processes import MARK, leashed
 
@@ -51,6 +51,7 @@ class Machine:
     imds: Imds
     process: subprocess.Popen[bytes]
     terminates: bool
+    engine: str = ""  # the container engine that its `docker` is a client of
     off_at: float | None = None
     reclaimed_at: float | None = None
     ending: bool = False
@@ -79,7 +80,13 @@ class Machine:
         return self.process.poll() is not None
 
     def close(self) -> None:
+        """Take away what is left of it, on a real engine its container too: killing the client leaves that running."""
         self.imds.close()
+        if self.engine:
+            try:
+                Docker(self.engine, self.folder / "home" / ".docker").remove_containers(self.folder, MACHINE_LABEL)
+            except EngineFault as fault:  # they are looked for again when the local cloud ends
+                print(f"Containers of {self.folder.name} may be left over. {fault}", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
@@ -153,7 +160,8 @@ def boot(plan: Plan, folder: Path, address: str, aws: Aws, state: Path) -> Machi
         shim.write_text(SHUTDOWN.format(folder=folder))
         shim.chmod(0o755)
     docker = folder / "bin" / "docker"
-    docker.write_text(machine_docker.shim(ROOT, engine_host(state)))
+    engine = engine_host(state)
+    docker.write_text(machine_docker.shim(ROOT, engine))
     docker.chmod(0o755)
     script = folder / "user-data"
     script.write_text(plan.user_data)
@@ -167,7 +175,7 @@ def boot(plan: Plan, folder: Path, address: str, aws: Aws, state: Path) -> Machi
         grace=GRACE_SECONDS,
         stay=True,
     )
-    return Machine(folder, imds, process, plan.terminates)
+    return Machine(folder, imds, process, plan.terminates, engine)
 
 
 def engine_host(state: Path) -> str:

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from local.engine.docker import LABEL
+from local.engine.docker import LABEL, MACHINE_LABEL
 from local.engine.environment import Place, in_image, pairs, search_path
 from local.engine.images import Images, NoSuchImage, Reference, parse
 from local.engine.registry import Registry
@@ -110,7 +110,8 @@ def run(given: argparse.Namespace, home: Path, env: Mapping[str, str]) -> NoRetu
     own = variables(given.env, env)
     if env.get(HOST):
         flags = [word for name, value in {**own, **network(env)}.items() for word in ("--env", f"{name}={value}")]
-        words = ["docker", "run", "--rm", "--network", "host", "--label", f"{LABEL}={env[MARK]}", *flags]
+        labels = ["--label", f"{LABEL}={env[MARK]}", "--label", f"{MACHINE_LABEL}={home.parent}"]
+        words = ["docker", "run", "--rm", "--network", "host", *labels, *flags]
         become(engine_client(env), [*words, reachable(given.image, env), *given.words], engine_environment(env), home)
     image = images(home, env, parse(given.image)).pull(given.image)
     identity = secrets.token_hex(8)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,12 +17,13 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.aws import Aws
+from local.aws import KEY, Aws
 
 log = logging.getLogger("tidegate.schedules")
 
 UNIVERSAL = re.compile(r"^arn:aws[a-z-]*:scheduler:::aws-sdk:([a-z0-9]+):([a-zA-Z0-9]+)$")
 PRINCIPAL = "scheduler.amazonaws.com"
+SESSION_SECONDS = 900
 Invoke = Callable[..., Any]
 
 
@@ -35,7 +37,7 @@ def with_universal_targets(invoke: Invoke, aws: Aws) -> Invoke:
         if named is None:
             return invoke(target, event, rule, *more)
         try:
-            log.info("%s called %s", rule.get("Name"), carry_out(aws, named[1], named[2], target))
+            log.info("%s called %s", rule.get("Name"), carry_out(aws, rule["Arn"], named[1], named[2], target))
         except NotCarriedOut as fault:
             log.warning("%s of schedule %s was not carried out. %s", named[2], rule.get("Name"), fault)
             bury(aws, target)
@@ -44,10 +46,10 @@ def with_universal_targets(invoke: Invoke, aws: Aws) -> Invoke:
     return wrapped
 
 
-def carry_out(aws: Aws, service: str, operation: str, target: Mapping[str, Any]) -> str:
+def carry_out(aws: Aws, schedule: str, service: str, operation: str, target: Mapping[str, Any]) -> str:
     """Make the call; raise NotCarriedOut with the reason."""
     try:
-        client = as_role(aws, target["RoleArn"], service)
+        client = as_role(aws, target["RoleArn"], schedule, service)
         method = next((m for m, api in client.meta.method_to_api_mapping.items() if same(api, operation)), None)
         if method is None:
             raise NotCarriedOut(f"{service} has no {operation}.")
@@ -57,16 +59,40 @@ def carry_out(aws: Aws, service: str, operation: str, target: Mapping[str, Any])
     return f"{service}:{operation}"
 
 
-def as_role(aws: Aws, role: str, service: str) -> Any:
-    """A client with a session of the role. STS lets the emulator's root key in anywhere; the trust is checked here."""
-    trust = aws.client("iam").get_role(RoleName=role.rsplit("/", 1)[-1])["Role"]["AssumeRolePolicyDocument"]
-    if not any(trusts(statement) for statement in trust.get("Statement", [])):
-        raise NotCarriedOut(f"{role} does not trust {PRINCIPAL}.")
-    got = aws.client("sts").assume_role(RoleArn=role, RoleSessionName="scheduler")["Credentials"]
+def as_role(aws: Aws, role: str, schedule: str, service: str) -> Any:
+    """A client with a session of the role, as the scheduler itself gets one: if the role's trust lets it, and for it.
+
+    STS knows no caller that is a service, so the session is made where STS would make it.
+    """
+    from ministack.core.iam_evaluator import EvalContext, evaluate_trust_policy
+    from ministack.services import iam, sts
+
+    account, name = role.split(":")[4], role.rsplit("/", 1)[-1]
+    found = iam._roles.get_scoped(account, None, name)
+    document = json.loads(found["AssumeRolePolicyDocument"]) if found else {}
+    root = f"arn:aws:iam::{account}:root"
+    context = EvalContext(
+        principal_arn=root, principal_type="Service", principal_account=account, action="sts:AssumeRole",
+        resource_arn=role, region=aws.region,
+        service_context={"aws:sourceaccount": schedule.split(":")[4], "aws:sourcearn": schedule},
+    )  # fmt: skip
+    of_ours = [statement for statement in document.get("Statement", []) if trusts(statement)]
+    if not evaluate_trust_policy({"Statement": of_ours}, root, context):
+        raise NotCarriedOut(f"{role} does not trust {PRINCIPAL} with {schedule}.")
+    key, secret, token = iam._gen_session_access_key(), iam._gen_secret(), iam._gen_session_token()
+    sts.register_session(
+        key,
+        {
+            "Arn": f"arn:aws:sts::{account}:assumed-role/{name}/scheduler", "UserId": f"{found['RoleId']}:scheduler",
+            "SecretAccessKey": secret, "SessionToken": token, "Expiration": time.time() + SESSION_SECONDS,
+            "AccountId": account, "PrincipalType": "AssumedRole", "SourceAccessKeyId": KEY,
+            "SourcePrincipalArn": root, "SessionTags": [], "SessionPolicies": None,
+        },
+    )  # fmt: skip
     make: Any = boto3.client
     return make(
-        service, endpoint_url=aws.endpoint, region_name=aws.region, aws_access_key_id=got["AccessKeyId"],
-        aws_secret_access_key=got["SecretAccessKey"], aws_session_token=got["SessionToken"],
+        service, endpoint_url=aws.endpoint, region_name=aws.region, aws_access_key_id=key,
+        aws_secret_access_key=secret, aws_session_token=token,
         config=Config(proxies={}, retries={"total_max_attempts": 2}),
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LABEL = "tidegate.local"  # on every container of a local cloud; its value is the state folder
+MACHINE_LABEL = "tidegate.machine"  # on those that a training machine started; its value is the machine's folder
 UNIX = "unix://"
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 PROBE_SECONDS = 10.0
@@ -78,9 +79,9 @@ class Docker:
             raise EngineFault(f"`docker {arguments[0]}` failed: {last_word(done.stderr)}")
         return done.stdout
 
-    def remove_containers(self, state: Path) -> None:
-        """Remove every container of the local cloud with this state folder."""
-        found = self("ps", "--all", "--quiet", "--filter", f"label={LABEL}={state}").split()
+    def remove_containers(self, state: Path, label: str = LABEL) -> None:
+        """Remove every container of the local cloud with this state folder, or of whatever else the label says."""
+        found = self("ps", "--all", "--quiet", "--filter", f"label={label}={state}").split()
         if found:
             self("rm", "--force", *found)
 

@@ -9,12 +9,14 @@ import random
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import httpx
 import pytest
 
 from local.cloud import Cloud
+from local.deploy import resources
 from local.events import Events
 from local.inbox import messages
 from local.processes import NotInTime, wait_until
@@ -37,6 +39,18 @@ def reviews(rows: int, *, seed: int, labels: tuple[str, str] = ("neg", "pos")) -
     return made
 
 
+def wordy(rows: int, *, seed: int, words: int = 60, vocabulary: int = 600) -> list[tuple[str, str]]:
+    """Longer texts of many words, some of which hint at the label: there is something to learn for a while."""
+    chance = random.Random(seed)
+    hints = [chance.gauss(0, 1) for _ in range(vocabulary)]
+    made = []
+    for number in range(rows):
+        chosen = chance.choices(range(vocabulary), k=words)
+        positive = sum(hints[word] for word in chosen) + chance.gauss(0, 3) > 0
+        made.append((f"{' '.join(f'w{word}' for word in chosen)} no {number}", "pos" if positive else "neg"))
+    return made
+
+
 def as_csv(rows: list[tuple[str, str]], header: tuple[str, str] = ("review", "sentiment")) -> bytes:
     out = io.StringIO()
     csv.writer(out).writerows([header, *rows])
@@ -51,6 +65,12 @@ class Stack:
     @property
     def bucket(self) -> str:
         return self.outputs["BucketName"]
+
+    @cached_property
+    def physical(self) -> dict[str, str]:
+        """Names in the template, and what they are called."""
+        found = resources(self.cloud.aws, self.cloud.stack)
+        return {known["LogicalResourceId"]: known["PhysicalResourceId"] for known in found}
 
     def drop(self, key: str, body: bytes) -> None:
         self.cloud.client("s3").put_object(Bucket=self.bucket, Key=key, Body=body)
@@ -106,6 +126,12 @@ class Stack:
             .paginate(logGroupName=self.outputs["ControlPlaneLogGroup"])
         )
         return [event["message"] for page in pages for event in page["events"]]
+
+    def invoke(self, name: str, event: Mapping[str, Any]) -> dict[str, Any]:
+        """One function, by its name in the template; what Lambda answers."""
+        payload = json.dumps(event).encode()
+        answer = self.cloud.client("lambda").invoke(FunctionName=self.physical[name], Payload=payload)
+        return {**answer, "Payload": answer["Payload"].read().decode()}
 
     def deliver(self, event: Mapping[str, Any], times: int) -> None:
         """Through the rules of the stack, as EventBridge would."""

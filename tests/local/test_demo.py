@@ -19,6 +19,7 @@ import pytest
 from local import demo, reviews
 from local.aws import Aws
 from local.cloud import Cloud, CloudFault
+from local.interruption import Interruption
 from local.processes import free_port, wait_until
 from local.reviews import NoReviews, Review
 from local.witness import NotSeen, Teller, Traffic, Witness, iam_is_enforced
@@ -303,6 +304,59 @@ def test_a_service_that_is_not_there_is_a_failure_and_not_a_silence() -> None:
     assert len(traffic.failures) == traffic.sent
 
 
+# --- the interruption ---
+
+
+class Interrupts(Cloud):
+    """Notes whom it was asked to interrupt."""
+
+    asked: list[str | None]
+
+    def interrupt(self, wanted: str | None = None, *, rebalance: bool = False) -> str:
+        assert not rebalance
+        self.asked = [*getattr(self, "asked", []), wanted]
+        return "i-first"
+
+
+class Sees(Witness):
+    """Has these documents in its bucket."""
+
+    documents: dict[str, Any]
+
+    def document(self, key: str) -> dict[str, Any]:
+        return dict(self.documents[key])
+
+
+def progress(attempt: int, phase: str, unit: str, done: int) -> dict[str, Any]:
+    return {"attempt": attempt, "phase": phase, "unit": unit, "done": done}
+
+
+def test_the_demo_interrupts_a_run_once_at_a_step_of_its_fit_and_says_what_was_lost(tmp_path: Path) -> None:
+    clock, cloud = Clock(), Interrupts(state=tmp_path, port=free_port())
+    say = Teller(clock, colour=False)
+    see = Sees(cloud, say)
+    see.documents = {"logs/r/1/outcome.json": {"reason": "Spot notice; saved step 9.", "step": 9}}
+    spot, run = Interruption(cloud, see, say), {"run_id": "r", "attempt": 1}
+    for told in (
+        {}, progress(1, "reading", "rows", 5), progress(1, "training", "rows", 5), progress(1, "training", "steps", 0),
+    ):  # fmt: skip
+        spot.look(run, told)
+    assert not spot.machine
+    for done in (4, 8):
+        spot.look(run, progress(1, "training", "steps", done))
+    assert cloud.asked == ["r"]
+    clock.sleep(7)
+    spot.look(run, progress(2, "training", "steps", 9))
+    came = spot.came_of_it({**run, "attempt": 2}, {"resumed": 9, "attempt": 2})
+    assert (came["noticed_at_step"], came["steps_lost"], came["seconds_until_it_went_on"]) == (4, 0, 7.0)
+
+
+def test_a_demo_whose_run_was_not_interrupted_says_so(tmp_path: Path) -> None:
+    cloud, say = Interrupts(state=tmp_path, port=free_port()), Teller(Clock(), colour=False)
+    with pytest.raises(NotSeen, match="was to be interrupted"):
+        Interruption(cloud, Sees(cloud, say), say).came_of_it({"run_id": "r", "attempt": 1}, {})
+
+
 # --- the end ---
 
 
@@ -362,8 +416,9 @@ def test_it_ends_0_only_if_every_promise_came_true(
 
 
 def test_nothing_of_an_earlier_demo_is_left_to_be_taken_for_this_ones(tmp_path: Path) -> None:
-    (tmp_path / "alerts").mkdir()
-    for name in ("report.json", "alerts/9.txt", "loss.png", "model-card.md", reviews.ARCHIVE):
+    for folder in ("alerts", "bucket"):
+        (tmp_path / folder).mkdir()
+    for name in ("report.json", "alerts/9.txt", "bucket/card.html", reviews.ARCHIVE):
         (tmp_path / name).write_text("old")
     demo.fresh(tmp_path)
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}

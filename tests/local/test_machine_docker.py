@@ -165,7 +165,8 @@ def test_with_an_engine_docker_is_the_engines_own_client(tmp_path: Path) -> None
         [sys.executable, "-m", "local.machine_docker", *words], env=env, capture_output=True, text=True, check=True
     )
     said, config = ran.stdout.split("\n", 1)
-    assert said.startswith("host unix:///engine: run --rm --network host --label tidegate.local=/state --env A=b")
+    assert said.startswith("host unix:///engine: run --rm --network host --label tidegate.local=/state --label ")
+    assert f"tidegate.machine={home.parent} --env A=b" in said
     assert said.endswith("localhost:4600/mine:v1 train")
     assert json.loads(config) == {"auths": {"localhost:4600": {"auth": base64.b64encode(b"AWS:secret").decode()}}}
 

@@ -31,9 +31,12 @@ def dead_letters(aws: Aws) -> tuple[str, str]:
     return url, sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
 
 
-def role(aws: Aws, *, trusts: str = "scheduler.amazonaws.com", stack: str = "mine") -> str:
+def role(aws: Aws, *, trusts: str = "scheduler.amazonaws.com", of: str = "000000000000", stack: str = "mine") -> str:
     iam, name = aws.client("iam"), uuid.uuid4().hex
-    trust = {"Effect": "Allow", "Principal": {"Service": trusts}, "Action": "sts:AssumeRole"}
+    trust = {
+        "Effect": "Allow", "Principal": {"Service": trusts}, "Action": "sts:AssumeRole",
+        "Condition": {"StringEquals": {"aws:SourceAccount": of}},
+    }  # fmt: skip
     made = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))
     may = {
         "Effect": "Allow", "Action": "ec2:TerminateInstances", "Resource": "arn:aws:ec2:*:*:instance/*",
@@ -89,8 +92,13 @@ def test_a_schedule_of_the_future_does_nothing(aws: Aws, machine: str, dead_lett
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"role": {"stack": "another"}}, {"role": {"trusts": "lambda.amazonaws.com"}}, {"target": f"{TERMINATE}ButNicely"}],
-    ids=["a machine of another stack", "a role of another service", "no such call"],
+    [
+        {"role": {"stack": "another"}},
+        {"role": {"trusts": "lambda.amazonaws.com"}},
+        {"role": {"of": "111111111111"}},
+        {"target": f"{TERMINATE}ButNicely"},
+    ],
+    ids=["a machine of another stack", "a role of another service", "a role of another account", "no such call"],
 )
 def test_what_the_role_may_not_do_goes_to_the_dead_letters(
     aws: Aws, machine: str, dead_letters: tuple[str, str], wrong: dict[str, Any]
