@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -10,6 +10,7 @@ from ..domain.account import Preconditions, Quota
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
+    from mypy_boto3_service_quotas import ServiceQuotasClient
 
 SPOT_ROLE = "AWSServiceRoleForEC2Spot"
 
@@ -17,7 +18,7 @@ SPOT_ROLE = "AWSServiceRoleForEC2Spot"
 class AwsAccount:
     """Both only sharpen what people are told: a service that does not answer must not keep a run from waiting."""
 
-    def __init__(self, iam: IAMClient, quotas: Any) -> None:
+    def __init__(self, iam: IAMClient, quotas: ServiceQuotasClient) -> None:
         self._iam, self._quotas = iam, quotas
 
     def preconditions(self, quota: Quota) -> Preconditions:

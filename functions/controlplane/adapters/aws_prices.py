@@ -17,11 +17,12 @@ from .dynamo_ledger import log_line
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_pricing import PricingClient
 
 
 class AwsPrices:
     def __init__(
-        self, ec2: EC2Client, pricing: Any, *, region: str, types: Sequence[str], subnets: Sequence[str]
+        self, ec2: EC2Client, pricing: PricingClient, *, region: str, types: Sequence[str], subnets: Sequence[str]
     ) -> None:
         self._ec2, self._pricing, self._region = ec2, pricing, region
         self._types, self._subnets = list(types), list(subnets)
