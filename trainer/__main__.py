@@ -29,13 +29,17 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 # TensorBoard's event writer must not look for TensorFlow or a GPU.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import torch
+
 from trainer import VERSION
 from trainer.errors import Failed, Interrupted, Stopped
 from trainer.journal import Journal
+from trainer.loop import follow
 from trainer.machine import MetadataService, Watch, watch_metadata, watch_sigterm
 from trainer.settings import Settings, WrongEnvironment
 from trainer.spec import Spec
 from trainer.store import S3Store, Store
+from trainer.team import Team, join, launch
 from trainer.train import train
 
 ENVIRONMENT = """
@@ -48,6 +52,8 @@ environment:
                               recorded in the manifest (default: local, unknown, unknown, unknown)
   TIDEGATE_MACHINE_STARTED    when the machine began to cost, in seconds since 1970: its minutes before the trainer
                               count for the limits (default: when the trainer started)
+  TIDEGATE_PROCESSES          how many processes share the steps of a recipe that can, under torchrun
+                              (default: one a GPU)
   TIDEGATE_WATCH_MACHINE      1: ask the metadata service every 5 s for a Spot notice
   AWS_EC2_METADATA_SERVICE_ENDPOINT
                               where the metadata service is (default: http://169.254.169.254)
@@ -66,26 +72,39 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"tidegate trainer {VERSION}")
-    parser.parse_args(arguments)
+    parser.add_argument("--rank-of-a-team", type=Path, metavar="FILE", help=argparse.SUPPRESS)
+    told: Path | None = parser.parse_args(arguments).rank_of_a_team
     try:
         settings = Settings.of(environ)
     except WrongEnvironment as fault:
         print(f"The environment is incomplete: {fault} See python -m trainer --help.", file=sys.stderr)
         return 2
+    processes = settings.processes or torch.cuda.device_count()
+    if told is None and processes > 1:
+        return launch(processes, environ)
+    if told is not None and join() > 0:
+        follow()
+        return 0
     already_s = 0.0 if settings.machine_started is None else max(0.0, time.time() - settings.machine_started)
     watch = Watch(time.monotonic, already_s)
     watch_sigterm(watch)
     if settings.watch_machine:
         watch_metadata(watch, MetadataService(settings.metadata_endpoint))
-    return attempt(settings, S3Store(settings.bucket), watch)
+    if told is None:
+        return attempt(settings, S3Store(settings.bucket), watch)
+    team = Team(others=True)
+    code = attempt(settings, S3Store(settings.bucket), watch, team=team)
+    team.dismiss()
+    told.write_text(str(code))
+    return 0  # torchrun takes anything else for a crash
 
 
-def attempt(settings: Settings, store: Store, watch: Watch, spec: Spec | None = None) -> int:
+def attempt(settings: Settings, store: Store, watch: Watch, spec: Spec | None = None, team: Team | None = None) -> int:
     """One attempt; gives the exit code. Without a spec the run's own is read from the store."""
     with tempfile.TemporaryDirectory(prefix="tidegate-") as folder:
         journal = Journal(store, settings.run_id, settings.attempt, Path(folder), time.monotonic, _now)
         try:
-            train(settings, store, journal, watch, Path(folder), _now, spec)
+            train(settings, store, journal, watch, Path(folder), _now, spec, team)
         except Failed as failed:
             journal.outcome("failed", str(failed))
             return 3

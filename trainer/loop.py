@@ -7,6 +7,7 @@ attempts changes nothing in the weights: what a step depends on is in the checkp
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import asdict
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 
 from trainer.checkpoint import Cadence, Checkpoints
 from trainer.recipe import Fit, LoopKnobs, Recipe, Work
+from trainer.team import hear
 
 
 def make_repeatable(seed: int, threads: int) -> None:
@@ -29,7 +31,7 @@ def run_fit(
 
     Raises Interrupted or Stopped once the checkpoint is complete.
     """
-    journal, watch = work.journal, work.watch
+    journal, watch, team, seed = work.journal, work.watch, work.team, torch.initial_seed()
     cadence = Cadence(knobs.hours_between_interruptions * 3600, knobs.save_every_s, journal.say)
     checkpoints = Checkpoints(work.store, journal, run_id, identity, {"knobs": asdict(knobs)}, cadence)
     fit, resumed = recipe.new_fit(task, knobs), list[int]()
@@ -38,21 +40,41 @@ def run_fit(
         fit.load_state_dict(saved.state["fit"])
         restore_random_state(saved.state["random"])
         journal.say(f"resumed from the checkpoint of step {saved.step}")
+    if not getattr(recipe, "TOGETHER", False):
+        team.dismiss()
+    team.tell((recipe.__name__, task, knobs, seed, saved.state["fit"] if saved else None))  # type: ignore[attr-defined]
     journal.phase("training", "steps")
     saved_at = watch.seconds
     while not fit.finished:
         if watch.end():
+            team.dismiss()
             checkpoints.save(fit.step, fit.best, state_of(fit, resumed))
             watch.end_if_told(f"saved step {fit.step}")
         if watch.seconds - saved_at >= cadence.every_s and not checkpoints.busy:
             checkpoints.begin(fit.step, fit.best, state_of(fit, resumed))
             saved_at = watch.seconds
+        team.tell(True)
         fit.advance()
         journal.step(fit.step, fit.share_done, fit.remark)
+    team.dismiss()
     checkpoints.save(fit.step, fit.best, state_of(fit, resumed))  # the evaluation may be interrupted too
     best = "" if fit.best is None else f"; best validation loss {fit.best:.4f}"
     journal.say(f"fitted in {fit.step} steps{best}")
     return fit, resumed
+
+
+def follow() -> None:
+    """What every other process of a team does: the same steps, as often as rank 0 says."""
+    order = hear()
+    if order is None:
+        return
+    recipe, task, knobs, seed, state = order
+    make_repeatable(seed, knobs.threads)
+    fit: Fit = importlib.import_module(recipe).new_fit(task, knobs)
+    if state is not None:
+        fit.load_state_dict(state)
+    while hear():
+        fit.advance()
 
 
 def state_of(fit: Fit, resumed: list[int]) -> dict[str, Any]:

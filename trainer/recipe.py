@@ -2,14 +2,15 @@
 
 A recipe is a module `recipe_<name>.py` that offers the names of `Recipe`; it is imported when a spec asks for it. All
 that decides its weights goes through `Fit.state_dict`, so that a fit which moves to another machine after any step
-ends in the same weights, bit for bit.
+ends in the same weights, bit for bit. A recipe that can share its steps among processes (torch.distributed) says so:
+`TOGETHER = True`.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self, cast
 
@@ -18,6 +19,7 @@ from trainer.errors import Failed
 from trainer.journal import Journal
 from trainer.machine import Watch
 from trainer.store import Store
+from trainer.team import Team
 
 MODULES = {"linear": "trainer.recipe_linear", "transformer": "trainer.recipe_transformer"}
 
@@ -44,6 +46,7 @@ class Work:
     journal: Journal
     watch: Watch
     folder: Path
+    team: Team = field(default_factory=Team)
 
     def watched(self, total: int, remark: str) -> Callable[[Iterable[str]], Iterator[str]]:
         """A way to go through texts (`total` in all): progress is told, and it ends when the watch says so.

@@ -40,6 +40,7 @@ from trainer.recipe import LoopKnobs, Work
 from trainer.recipe_linear import calibrated
 from trainer.split import TRAIN, VALIDATION
 
+TOGETHER = True  # where torch.distributed runs, all its processes take each step
 # Bounds the validation's scores in memory (80 MB): with many classes fewer validation rows are read.
 SCORES_AT_MOST = 20_000_000
 # How many tokens of validation rows are read in one step, about as dear as a training step of default size.

@@ -19,6 +19,7 @@ class Settings:
     machine: dict[str, str]
     watch_machine: bool
     metadata_endpoint: str
+    processes: int | None  # None = one a GPU
     machine_started: float | None  # when the machine began to cost, in seconds since 1970; None = with the trainer
 
     @classmethod
@@ -34,6 +35,9 @@ class Settings:
         started = environ.get("TIDEGATE_MACHINE_STARTED", "")
         if started and not (started.isascii() and started.isdigit()):
             faults.append(f"TIDEGATE_MACHINE_STARTED must be whole seconds since 1970 (date +%s), not {started!r}")
+        processes = environ.get("TIDEGATE_PROCESSES", "")
+        if processes and not (processes.isascii() and processes.isdigit() and int(processes) >= 1):
+            faults.append(f"TIDEGATE_PROCESSES must be a whole number from 1, not {processes!r}")
         if faults:
             raise WrongEnvironment("; ".join(faults) + ".")
         return cls(
@@ -49,5 +53,6 @@ class Settings:
             },
             watch_machine=environ.get("TIDEGATE_WATCH_MACHINE") == "1",
             metadata_endpoint=environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or "http://169.254.169.254",
+            processes=int(processes) if processes else None,
             machine_started=float(started) if started else None,
         )

@@ -35,6 +35,7 @@ from trainer.settings import Settings
 from trainer.spec import Spec, read_spec
 from trainer.split import PARTS, TEST, VALIDATION
 from trainer.store import Store
+from trainer.team import Team
 
 GOLDEN_ROWS = 32
 GOLDEN_TEXT = 5_000  # characters
@@ -49,6 +50,7 @@ def train(
     folder: Path,
     now: Callable[[], datetime],
     spec: Spec | None = None,
+    team: Team | None = None,
 ) -> None:
     """Publish the run's model. Raises Failed, Interrupted or Stopped with one sentence."""
     manifest_key = f"models/{settings.run_id}/manifest.json"
@@ -61,7 +63,7 @@ def train(
     knobs = recipe.Knobs.of(spec.knobs)
     watch.limit(spec.max_hours, spec.max_cost, spec.price_of(settings.machine))
     make_repeatable(spec.seed, knobs.threads)
-    work = Work(store, journal, watch, folder)
+    work = Work(store, journal, watch, folder, team or Team())
 
     journal.phase("reading", "rows")
     dataset = gather(store, spec, folder, journal, watch, now)
