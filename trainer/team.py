@@ -1,8 +1,7 @@
 """Several processes on one machine, one a GPU, started by torchrun. Rank 0 is the attempt; the others step with it.
 
 Only rank 0 knows bucket, log and notice. It tells the others what to learn from, and before each step that there is
-one; when it ends, however it ends, it lets them go. Several machines would change `launch` alone: torchrun's address for
-all, and rank 0 where it is.
+one; when it ends, however it ends, it lets them go. Several machines would change `launch` alone: one address for all.
 
 Known downside: torchrun gives rank 0 half a minute after SIGTERM. A Spot notice comes by the metadata service instead.
 """
