@@ -2,9 +2,8 @@
 
 What a feature adds to a class is its weight times a fixed scale (how surely it speaks for the class, and how rare it
 is), divided by the length of the text's idf vector. The L2 penalty holds the weights, so a feature with a larger scale
-is learnt more cheaply. For each smoothing of the scales one fit for each L2 strength, from strong to weak, each
-beginning where the last ended, until the validation loss rises; then the best of all once more, with the validation
-rows too.
+is learnt more cheaply. First one fit for each L2 strength, from strong to weak, each beginning where the last ended,
+until the validation loss rises; then the best strength once more, with the validation rows too.
 
 Every sum is made in an order that does not depend on the number of threads.
 """
@@ -77,50 +76,47 @@ class Fit:
         self.idf = torch.log((1 + len(train)) / (1 + seen)) + 1
         for block in self._train + self._validation:
             block.measure(self.idf)
-        self._inside, self._outside = self._counts(seen)
-        self._choices = [(smoothing, l2) for smoothing in knobs.smoothing for l2 in knobs.l2]
+        self.smoothing = max(1.0, knobs.smoothing * len(train.ids) / max(1, len(train)))
+        self._scale = self._scale_of(seen)
         self._parameters = torch.nn.Parameter(torch.zeros((features + 1) * self._columns))
         self._optimizer = self._new_optimizer()
-        self._at = 0  # the place of the choice at hand; behind the last one: the last fit, with all rows
+        self._at = 0  # the place of the L2 strength at hand; behind the last one: the last fit, with all rows
         self._pass = 0  # passes made with it
         self.step = 0  # passes made in all
-        self.losses: list[tuple[str, int, float]] = []  # training a pass each, validation a choice each
+        self.losses: list[tuple[str, int, float]] = []  # training a pass each, validation a strength each
         self._loss = math.inf  # of training, after the last pass
-        self.tried: list[tuple[float, float, float, float]] = []  # smoothing, L2, validation loss, temperature
+        self.tried: list[tuple[float, float, float]] = []  # L2 strength, validation loss, temperature
         self._best = self._parameters.detach().clone()
         self.finished = False
-        self._scale = self._scale_of(self._choice[0])
 
     @property
     def share_done(self) -> float:
-        """A guess, for people who wait: passes of this choice against those that the earlier ones took."""
+        """A guess, for people who wait: passes of this strength against those that the earlier ones took."""
         usual = self.step / len(self.tried) if self.tried else 10
-        return (self._at + min(0.9, self._pass / usual)) / (len(self._choices) + 1)
+        return (self._at + min(0.9, self._pass / usual)) / (len(self._knobs.l2) + 1)
 
     @property
     def best(self) -> float | None:
-        return min((loss for _, _, loss, _ in self.tried), default=None)
+        return min((loss for _, loss, _ in self.tried), default=None)
 
     @property
     def remark(self) -> str:
-        smoothing, l2 = self._choice
-        return f"smoothing {smoothing:g}, L2 {l2:g}, loss {self._loss:.4f}"
+        return f"L2 {self._strength:g}, loss {self._loss:.4f}"
 
     @property
     def _last(self) -> bool:
-        return self._at == len(self._choices)
+        return self._at == len(self._knobs.l2)
 
     @property
-    def _won(self) -> tuple[float, float, float, float]:
-        return min(self.tried, key=lambda each: each[2])
+    def _won(self) -> tuple[float, float, float]:
+        return min(self.tried, key=lambda each: each[1])
 
     @property
-    def _choice(self) -> tuple[float, float]:
-        """Smoothing and L2 strength at hand."""
-        return self._won[:2] if self._last else self._choices[self._at]
+    def _strength(self) -> float:
+        return self._won[0] if self._last else self._knobs.l2[self._at]
 
     def advance(self) -> None:
-        """One pass: a few L-BFGS steps with the choice at hand; at its end, the validation."""
+        """One pass: a few L-BFGS steps with the strength at hand; at its end, the validation."""
         before = self._loss if self._pass else math.inf
         self._optimizer.step(self._loss_and_gradient)  # type: ignore[no-untyped-call]
         loss = self._loss = float(self._loss_and_gradient())
@@ -132,24 +128,21 @@ class Fit:
             self._best, self.finished = self._parameters.detach().clone(), True
         else:
             self._validate()
-            self._next_choice()
+            self._next_strength()
         self._optimizer = self._new_optimizer()
 
-    def _next_choice(self) -> None:
-        smoothing = self._choice[0]
-        losses = [loss for tried, _, loss, _ in self.tried if tried == smoothing]
+    def _next_strength(self) -> None:
+        losses = [loss for _, loss, _ in self.tried]
         self._at, self._pass = self._at + 1, 0
         if losses[-1] > min(losses):  # weaker ones only fit the noise
-            while not self._last and self._choice[0] == smoothing:
-                self._at += 1
-        if self._last or self._choice[0] != smoothing:
+            self._at = len(self._knobs.l2)
+        if self._last:
             with torch.no_grad():
-                self._parameters.copy_(self._best if self._last else torch.zeros_like(self._best))
-            self._scale = self._scale_of(self._choice[0])
+                self._parameters.copy_(self._best)
 
     def weights(self) -> dict[str, torch.Tensor]:
         """The best model: what each feature adds to each class, before the text's length is normalised away."""
-        smoothing, l2, _, temperature = self._won
+        l2, _, temperature = self._won
         weight, bias = self._table(self._best)
         return {
             "weight": (self._scores(weight) / temperature).contiguous(),
@@ -157,7 +150,6 @@ class Fit:
             "idf": self.idf.clone(),
             "temperature": torch.tensor(temperature, dtype=torch.float64),
             "l2": torch.tensor(l2, dtype=torch.float64),
-            "smoothing": torch.tensor(smoothing, dtype=torch.float64),
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -181,7 +173,6 @@ class Fit:
         self._best, self._at, self._pass, self.step = state["best"], state["at"], state["pass"], state["step"]
         self._loss, self.finished = state["loss"], state["finished"]
         self.losses, self.tried = list(state["losses"]), list(state["tried"])
-        self._scale = self._scale_of(self._choice[0])
 
     def _new_optimizer(self) -> torch.optim.LBFGS:
         # No tolerance of its own: it would end a pass early by measures that know nothing of the loss.
@@ -203,14 +194,14 @@ class Fit:
         temperature, loss = calibrated(scores, torch.cat([block.classes for block in self._validation]))
         if self.best is None or loss < self.best:
             self._best = self._parameters.detach().clone()
-        self.tried.append((*self._choice, loss, temperature))
+        self.tried.append((self._strength, loss, temperature))
         self.losses.append(("validation", self.step, loss))
 
     @torch.no_grad()
     def _loss_and_gradient(self) -> torch.Tensor:
         blocks = self._train + (self._validation if self._last else [])
         rows = sum(len(block.classes) for block in blocks)
-        l2 = self._choice[1] / rows
+        l2 = self._strength / rows
         weight, bias = self._table(self._parameters)
         weights = self._parameters.view(-1, self._columns)[: self._features]
         gradient = torch.zeros(self._features + 1, self._columns)
@@ -241,16 +232,12 @@ class Fit:
         """A score for each class: half the log-odds for one, half against the other, where there are two."""
         return torch.cat([-columns / 2, columns / 2], dim=1) if self._columns == 1 else columns
 
-    def _counts(self, seen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """In how many training texts of each column's class a feature stands, and in how many of the others."""
+    def _scale_of(self, seen: torch.Tensor) -> torch.Tensor:
+        """The log-count ratio of Naive Bayes, to a power so that the surest do not drown the others, times the idf."""
         within = torch.zeros(self._features, self._classes)
         for block in self._train:
             within += _sum_of(one_hot(block.classes, self._classes).float(), block.texts, block.begins)
-        within = within[:, -self._columns :].contiguous()
-        return within, seen[:, None] - within
-
-    def _scale_of(self, smoothing: float) -> torch.Tensor:
-        """The log-count ratio of Naive Bayes, to a power so that the surest do not drown the others, times the idf."""
-        inside, outside = self._inside + smoothing, self._outside + smoothing
+        within = within[:, -self._columns :]
+        inside, outside = within + self.smoothing, seen[:, None] - within + self.smoothing
         ratio = torch.log(inside / inside.sum(0)) - torch.log(outside / outside.sum(0))
         return ratio.sign() * ratio.abs() ** self._knobs.power * self.idf[:, None]

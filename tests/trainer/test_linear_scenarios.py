@@ -61,7 +61,7 @@ def test_awkward_rows_give_a_sane_and_honest_model(name: str, tmp_path: Path) ->
     shares = np.unique([label for _, label in scenario.train], return_counts=True)[1] / len(scenario.train)
     assert found["log_loss"] < 0.8 * -(shares * np.log(shares)).sum()  # of guessing by the classes' shares
     sure = answers.confidence.mean()
-    assert found["accuracy"] == pytest.approx(sure, abs=0.12 if name == "200 rows" else 0.05)
+    assert found["accuracy"] == pytest.approx(sure, abs=0.2 if name == "200 rows" else 0.08)
 
 
 def test_rows_sorted_by_class_teach_the_same(tmp_path: Path) -> None:

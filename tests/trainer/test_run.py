@@ -143,7 +143,7 @@ def test_a_checkpoint_without_its_marker_or_with_other_knobs_is_not_taken_up(tra
     objects = trained.json("runs/first/spec.json")["snapshot"]["objects"]
     trained.ask("other", *objects)
     assert trained.run("other", 1, NoticeAfter(22)) == 4
-    trained.ask("other", *objects, knobs={"threads": 1, "smoothing": [0.5]})
+    trained.ask("other", *objects, knobs={"threads": 1, "smoothing": 0.5})
     assert trained.run("other", 2) == 0
     assert "resumed" not in trained.store.get("logs/other/2/train.log").decode()
     trained.ask("torn", *objects)
