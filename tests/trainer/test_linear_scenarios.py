@@ -57,7 +57,7 @@ def test_awkward_rows_give_a_sane_and_honest_model(name: str, tmp_path: Path) ->
     answers = asked(trained(scenario.train, tmp_path), scenario.test)
     found = metrics(answers)
     assert found["accuracy"] > found["majority_share"]
-    assert found["macro_f1"] > (0.6 if name == "1:50" else 0.8)
+    assert found["macro_f1"] > (0.8 if len(scenario.train) > 1_000 and name != "1:50" else 0.6)
     shares = np.unique([label for _, label in scenario.train], return_counts=True)[1] / len(scenario.train)
     assert found["log_loss"] < 0.8 * -(shares * np.log(shares)).sum()  # of guessing by the classes' shares
     sure = answers.confidence.mean()
