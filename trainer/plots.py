@@ -80,7 +80,7 @@ def _loss(fit: Fit, resumed: list[int]) -> Figure:
         )
     for number, step in enumerate(resumed):
         label = "went on after an interruption" if number == 0 else None
-        axes.axvline(step, color=_GREY, linewidth=1, linestyle=":", label=label)
+        axes.axvline(step, ymax=0.88, color=_GREY, linewidth=1, linestyle=":", label=label)
     highest = max((loss for _, _, loss in fit.losses), default=1.0)
     axes.set(xlabel="step", ylabel="nats per row", ylim=(0, 1.3 * highest))  # room for the words above the lines
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

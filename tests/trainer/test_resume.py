@@ -145,7 +145,7 @@ def test_a_real_sigkill_at_any_step_ends_in_the_same_model(
 
 
 def test_a_real_encoder_ends_in_the_same_model_too(tmp_path: Path) -> None:
-    knobs = {"encoder": str(MINILM), "epochs": 1, "batch_rows": 16, "steps": 2}
+    knobs = {"encoder": str(MINILM), "epochs": 1, "batch_rows": 16, "frozen_layers": 4, "save_every_s": 60}
     (tmp_path / "whole").mkdir()
     whole = Uninterrupted("transformer", tmp_path / "whole", **knobs)
     bucket = Bucket(whole.case, tmp_path / "cut")
