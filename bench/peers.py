@@ -55,7 +55,7 @@ def main(name: str, folder: Path) -> None:
         **quality(truth, answers, labels, scores),
         "train_s": round(train_s, 2),
         "peak_mb": round(peak / 1e6),
-        "model_mb": round(sum(path.stat().st_size for path in files.iterdir()) / 1e6, 1),
+        "model_mb": round(sum(path.stat().st_size for path in files.iterdir() if path.is_file()) / 1e6, 1),
         "rows_per_s": round(rows_per_s),
         "p50_ms": round(float(np.median(alone)) * 1e3, 3),
     }
@@ -83,35 +83,11 @@ def quality(truth: list[str], answers: list[str], labels: list[str], scores: Sco
 
 
 def ours(train: Path, files: Path) -> tuple[list[str], Ask]:
-    """The whole attempt: reading and checking rows, the fit, evaluation, plots, the manifest."""
-    from trainer.__main__ import attempt  # first: it sets what torch must see before it is loaded
-    from trainer.folder_store import FolderStore, etag_of
-    from trainer.machine import Watch
+    """The whole attempt: reading and checking rows, the fit, evaluation on the test rows, plots, the manifest."""
+    from trainer.alone import main as train_alone  # first: it sets what torch must see before it is loaded
     from trainer.model_files import Model
-    from trainer.settings import Settings
 
-    run, key = "bench-000000000000", "raw/train.csv"
-    home = files.parent / "bucket"
-    spec = {
-        "contract": 1,
-        "run_id": run,
-        "dataset": "default",
-        "snapshot": {
-            "digest": "sha256:" + "0" * 64,
-            "objects": [{"key": key, "version_id": None, "etag": etag_of(train), "bytes": train.stat().st_size}],
-        },
-        "columns": {"text": None, "label": None},
-        "champion": None,
-        "baseline": None,
-        "recipe": "linear",
-        "knobs": {},
-        "seed": SEED,
-        "limits": {"max_rejected_share": 0.05, "max_data_shift": 1, "max_hours": 24, "max_cost": None, "prices": {}},
-    }
-    store = FolderStore({"": home, key: train, f"models/{run}/": files})
-    store.put_json(f"runs/{run}/spec.json", spec)
-    settings = Settings.of({"TIDEGATE_BUCKET": "folder", "TIDEGATE_RUN": run, "TIDEGATE_ATTEMPT": "1"})
-    if code := attempt(settings, store, Watch(time.monotonic)):
+    if code := train_alone([str(train), str(files), "--test", str(train.with_name("test.csv"))]):
         sys.exit(f"the trainer ended with {code}")
     model = Model(files)
 
