@@ -39,7 +39,7 @@ def write(
     spec: Spec,
     dataset: Dataset,
     manifest: dict[str, Any],
-    validation: dict[str, Any],
+    validation: dict[str, Any] | None,
     words: list[list[str]] | None,
     mistakes: list[dict[str, Any]],
     plots: list[str],
@@ -67,10 +67,13 @@ def write(
         "",
         "## How good it is",
         "",
-        "| | test | validation |" + (f" champion {comparison['champion']} on test |" if comparison else ""),
-        "|---|---|---|" + ("---|" if comparison else ""),
+        "| | test |"
+        + (" validation |" if validation else "")
+        + (f" champion {comparison['champion']} on test |" if comparison else ""),
+        "|---|---|" + ("---|" if validation else "") + ("---|" if comparison else ""),
         *[
-            f"| {name} | {metrics[key]:.4f} | {validation[key]:.4f} |"
+            f"| {name} | {metrics[key]:.4f} |"
+            + (f" {validation[key]:.4f} |" if validation else "")
             + (f" {comparison['metrics'][key]:.4f} |" if comparison else "")
             for name, key in (
                 ("accuracy", "accuracy"),

@@ -67,6 +67,8 @@ def _blocks(data: Encoded, features: int, classes: int) -> list[_Block]:
 class Fit:
     """The training, pass by pass. Its `state_dict` is all that a machine needs to go on from where another ended."""
 
+    learnt_validation = True
+
     def __init__(self, train: Encoded, validation: Encoded, features: int, classes: int, knobs: Knobs) -> None:
         self._knobs, self._features, self._classes = knobs, features, classes
         # Of two classes the second one's log-odds say all; of more, each class has a score.

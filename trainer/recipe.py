@@ -70,6 +70,7 @@ class Work:
 class Fit(Protocol):
     """One training, step by step. A step is what may lie between two checkpoints: seconds, not minutes."""
 
+    learnt_validation: bool  # the validation rows are trained on in the end: what they measure then is worth nothing
     losses: list[tuple[str, int, float]]  # curve ("training", "validation", …), step, nats per row
 
     @property

@@ -186,6 +186,8 @@ def _tokenized(
 class Fit:
     """The training, a few optimizer steps at a time; after each epoch, the validation in steps of its own."""
 
+    learnt_validation = False
+
     def __init__(self, task: Task, knobs: Knobs) -> None:
         self._task, self._knobs = task, knobs
         self._device = (

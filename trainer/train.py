@@ -77,7 +77,8 @@ def train(
     mark = identity(settings, spec, knobs, recipe.fingerprint(task))
     fit, resumed = run_fit(recipe, task, knobs, spec.run_id, mark, work)
 
-    rows = len(dataset.classes(VALIDATION)) + len(dataset.classes(TEST)) * (1 if spec.champion is None else 2)
+    rows = len(dataset.classes(TEST)) * (1 if spec.champion is None else 2)
+    rows += 0 if fit.learnt_validation else len(dataset.classes(VALIDATION))
     journal.phase("evaluating", "rows", rows)
     watched = work.watched(rows, f"the finished fit is saved as step {fit.step}, the evaluation is made again")
     files = folder / "model"
@@ -88,7 +89,7 @@ def train(
     def answers_of(model: Model, part: int) -> Answers:
         return ask(model, watched(dataset.texts(part)), dataset.classes(part), dataset.labels)
 
-    validation = metrics(answers_of(model, VALIDATION))
+    validation = None if fit.learnt_validation else metrics(answers_of(model, VALIDATION))
     answers = answers_of(model, TEST)
     versus = None
     if spec.champion is not None:
