@@ -77,7 +77,7 @@ class Demo:
         self.say(reviews.ATTRIBUTION)
         self.say(f"{unclear} of them are rated exactly 0, neither good nor bad: their label is empty")
         self._settings(interruption.SETTINGS.encode())
-        self.say(f"{interruption.SETTINGS_KEY}: four ways to count rare words, not two: a fit to interrupt")
+        self.say(f"{interruption.SETTINGS_KEY}: many penalties are tried, not a few: a fit to interrupt")
         self.dropped_at = self.say.seconds
         self._put({FILMS: self.reviews, PRODUCTS: products})
 
@@ -224,7 +224,7 @@ class Demo:
             f"({other:,} of {len(worse):,} labels differ); champion and challenger are asked the same test rows of it"
         )
         self.cloud.client("s3").delete_object(Bucket=self.see.outputs["BucketName"], Key=interruption.SETTINGS_KEY)
-        self.say(f"{interruption.SETTINGS_KEY} is taken away: two ways to count rare words again")
+        self.say(f"{interruption.SETTINGS_KEY} is taken away: a few penalties again")
         self._put({FILMS: worse})
         run, manifest = self.train("REJECTED")
         self.say(f"why: {run['reason']}")

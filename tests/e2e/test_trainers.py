@@ -20,7 +20,7 @@ def test_a_run_that_has_used_up_what_it_may_cost_is_stopped_with_its_checkpoint_
     stack.cloud.deploy(parameters={"MaxRunCost": CAP})
     try:
         stack.drop("raw/dear/tidegate.yaml", SLOW.encode())
-        stack.drop("raw/dear/reviews.csv", as_csv(wordy(3000, seed=25)))
+        stack.drop("raw/dear/reviews.csv", as_csv(wordy(5000, seed=25)))
         run = stack.wait("the steps of the run", lambda: attempt_trains(stack, "dear", 1))
         spec = stack.read_json(f"runs/{run['run_id']}/spec.json")
         assert 0 < spec["limits"]["max_cost"] <= float(CAP) and spec["limits"]["prices"]
