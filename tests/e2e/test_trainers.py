@@ -27,7 +27,7 @@ def test_a_run_that_has_used_up_what_it_may_cost_is_stopped_with_its_checkpoint_
         stack.cloud.interrupt(run["run_id"])
         ended = stack.wait("the end of the run", lambda: final(stack, "dear"), 60)
     finally:
-        stack.cloud.deploy()
+        stack.cloud.deploy(parameters={"MaxRunCost": "5"})  # what is not said stays as it was
     assert ended["state"] == "FAILED" and "MaxRunCost" in ended["reason"]
     [mail] = stack.wait("the mail", lambda: stack.mails(f"({ended['run_id']})"))
     assert "Raise MaxRunCost" in mail["body"]
@@ -38,12 +38,9 @@ def test_a_run_that_has_used_up_what_it_may_cost_is_stopped_with_its_checkpoint_
 def test_a_trainer_of_ones_own_ends_in_a_served_model(stack: Stack) -> None:
     image = stack.cloud.push_folder(EXAMPLE, "sklearn-trainer", "v1")
     stack.cloud.push("v1-own", "one")
-    stack.cloud.deploy(parameters={"TrainerImage": image, "Recipe": "sklearn"})
-    try:
-        stack.drop("raw/own.csv", as_csv(reviews(400, seed=26, labels=("negative", "positive"))))
-        served = stack.wait("the release with its model", lambda: serves_a_model_of(stack, image), 120)
-    finally:
-        stack.cloud.deploy()
+    stack.cloud.deploy(parameters={"TrainerImage": image, "Recipe": "sklearn"})  # the last test: nobody else trains
+    stack.drop("raw/own.csv", as_csv(reviews(400, seed=26, labels=("negative", "positive"))))
+    served = stack.wait("the release with its model", lambda: serves_a_model_of(stack, image), 120)
     answer = stack.ask("POST", "/predict", json={"text": "a warm and gripping film with a superb cast"}).json()
     assert (answer["label"], answer["model"]) == ("positive", served)
 
