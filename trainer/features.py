@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ STRIP_PATTERN = r"<[^>]{0,200}>"
 TOKEN_PATTERN = rf"{_WORD}(?:['’{_MARKS}]+{_WORD})*[{_MARKS}]*|[{_UNSPACED}]|[^\w\s]"
 
 Ids = npt.NDArray[np.int32]
+Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -69,17 +70,60 @@ class Featurizer:
 
 
 class Encoder:
-    """Text -> the ascending ids of its known features. Whoever reads a model needs nothing else for its input."""
+    """Texts -> the ascending ids of their known features. Whoever reads a model needs nothing else for its input.
+
+    A feature is a path of words: each beginning of it is a node, found by the node before and the next word. So texts
+    are looked up in numbers, all their places at once, and not as thousands of strings.
+    """
 
     def __init__(self, featurizer: Featurizer, features: list[str]) -> None:
         self.featurizer = featurizer
         self.size = len(features)
-        self._id: Callable[[str], int | None] = {gram: number for number, gram in enumerate(features)}.get
+        flat = " ".join(features).split(" ")
+        words = {word: number for number, word in enumerate(dict.fromkeys(flat))}
+        self._word: Callable[[str, int], int] = words.get
+        self._words = len(words)
+        lengths = np.array([feature.count(" ") + 1 for feature in features], dtype=np.int64)
+        begins = np.cumsum(lengths) - lengths
+        numbers = np.fromiter(map(words.__getitem__, flat), dtype=np.int64, count=len(flat))
+        ids = {length: np.flatnonzero(lengths == length) for length in sorted(featurizer.ngrams)}
+        node = {length: np.zeros(len(some), dtype=np.int64) for length, some in ids.items() if len(some)}
+        self._levels: list[tuple[Numbers, Numbers]] = []  # a length: the nodes' keys in order, their feature or -1
+        for length in range(1, max(node, default=0) + 1):
+            keys = {
+                each: node[each] * self._words + numbers[begins[ids[each]] + length - 1]
+                for each in node
+                if each >= length
+            }
+            nodes = np.unique(np.concatenate(list(keys.values())))
+            feature_of = np.full(len(nodes), -1, dtype=np.int64)
+            node = {each: np.searchsorted(nodes, key) for each, key in keys.items()}
+            if length in node:
+                feature_of[node[length]] = ids[length]
+            self._levels.append((nodes, feature_of))
 
-    def ids(self, text: str) -> Ids:
-        known = [number for number in map(self._id, self.featurizer.grams(text)) if number is not None]
-        known.sort()
-        return np.array(known, dtype=np.int32)
+    def ids(self, texts: Sequence[str]) -> list[Ids]:
+        tokens = [self.featurizer.tokens(text) for text in texts]
+        word = self._word
+        words = np.array([word(token, -1) for each in tokens for token in each], dtype=np.int64)
+        text_of = np.repeat(np.arange(len(texts), dtype=np.int64), [len(each) for each in tokens])
+        node, found = np.zeros(len(words), dtype=np.int64), []
+        for length, (nodes, feature_of) in enumerate(self._levels, start=1):
+            if length > 1:
+                node = np.where(text_of[: -(length - 1)] == text_of[length - 1 :], node[:-1], -1)
+            last = words[length - 1 :]
+            keys, back = np.unique(
+                np.where((node < 0) | (last < 0), -1, node * self._words + last), return_inverse=True
+            )
+            place = np.minimum(np.searchsorted(nodes, keys), len(nodes) - 1)
+            node = np.where(nodes[place] == keys, place, -1)[back]
+            known = node >= 0
+            feature = feature_of[node[known]]
+            found.append((text_of[: len(node)][known] * self.size + feature)[feature >= 0])
+        places = np.sort(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
+        places = places[np.diff(places, prepend=-1) > 0]  # each once; np.unique goes by hashes, which is slower
+        ends = np.searchsorted(places, np.arange(1, len(texts)) * self.size)
+        return [(some % self.size).astype(np.int32) for some in np.split(places, ends)]
 
 
 @dataclass(frozen=True)

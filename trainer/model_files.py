@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,7 +35,7 @@ Row = Any  # one text as its model reads it: ids or characters, with a length
 class Reader(Protocol):
     """How one kind of model reads."""
 
-    def read(self, text: str) -> Row: ...
+    def read(self, texts: Sequence[str]) -> list[Row]: ...
 
     def feed(self, rows: list[Row]) -> dict[str, npt.NDArray[Any]]: ...
 
@@ -48,8 +49,8 @@ class Ngrams:
         given = {name: value for name, value in rules.items() if name != "kind"}
         self._encoder = Encoder(Featurizer.of_json(given), features)
 
-    def read(self, text: str) -> Row:
-        return self._encoder.ids(text)
+    def read(self, texts: Sequence[str]) -> list[Row]:
+        return list(self._encoder.ids(texts))
 
     def feed(self, rows: list[Any]) -> dict[str, npt.NDArray[Any]]:
         return {"ids": padded(rows, self._encoder.size)}
@@ -67,9 +68,9 @@ class Tokens:
         self._tokenizer.enable_truncation(rules["max_tokens"])
         self._strip, self.padding = re.compile(rules["strip_pattern"]), int(rules["padding_id"])
 
-    def read(self, text: str) -> Row:
-        ids: list[int] = self._tokenizer.encode(self._strip.sub(" ", text)).ids
-        return ids or [self.padding]
+    def read(self, texts: Sequence[str]) -> list[Row]:
+        read = self._tokenizer.encode_batch([self._strip.sub(" ", text) for text in texts])
+        return [each.ids or [self.padding] for each in read]
 
     def feed(self, rows: list[Row]) -> dict[str, npt.NDArray[Any]]:
         return pad_tokens(rows, self.padding)
@@ -79,8 +80,8 @@ class Tokens:
 
 
 class WholeText:
-    def read(self, text: str) -> Row:
-        return text
+    def read(self, texts: Sequence[str]) -> list[Row]:
+        return list(texts)
 
     def feed(self, rows: list[Row]) -> dict[str, npt.NDArray[Any]]:
         return {"text": np.array([[row] for row in rows], dtype=object)}
@@ -123,18 +124,26 @@ class Model:
 
     def answer(self, texts: Iterable[str]) -> Iterator[Scores]:
         """Each text's probabilities, in the order of the texts."""
-        batch: list[Row] = []
-        width, each = 1, self._reader.cells(len(self.labels))
-        for text in texts:
-            row = self._reader.read(text)
-            wider = max(width, len(row))
-            if batch and (len(batch) == _TEXTS_AT_ONCE or (len(batch) + 1) * wider * each > _CELLS_AT_ONCE):
-                yield from self._run(batch)
-                batch, wider = [], max(1, len(row))
-            batch.append(row)
-            width = wider
-        if batch:
-            yield from self._run(batch)
+        waiting = iter(texts)
+        while some := list(islice(waiting, _TEXTS_AT_ONCE)):
+            yield from self._answers(self._reader.read(some))
+
+    def _answers(self, rows: list[Row]) -> Iterator[Scores]:
+        """Rows of like length go through the graph together, so that little of it is padding."""
+        each = self._reader.cells(len(self.labels))
+        answers: list[Scores] = [np.empty(0, np.float32)] * len(rows)
+        batch: list[int] = []
+        for place in sorted(range(len(rows)), key=lambda at: len(rows[at])):
+            if batch and (len(batch) + 1) * max(1, len(rows[place])) * each > _CELLS_AT_ONCE:
+                self._fill(answers, batch, rows)
+                batch = []
+            batch.append(place)
+        self._fill(answers, batch, rows)
+        return iter(answers)
+
+    def _fill(self, answers: list[Scores], batch: list[int], rows: list[Row]) -> None:
+        for place, scores in zip(batch, self._run([rows[at] for at in batch]), strict=True):
+            answers[place] = scores
 
     def _run(self, batch: list[Row]) -> Scores:
         scores: Scores = self._session.run(["probabilities"], self._reader.feed(batch))[0]
