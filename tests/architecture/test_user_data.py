@@ -36,6 +36,7 @@ case "$(basename "$0") $*" in
   curl*latest/api/token*) echo token;;
   curl*latest/meta-data/*) cat "$FACTS/$(echo "${@: -1}" | sed 's|.*/meta-data/||; s|/|_|g')";;
   "aws s3 cp"*spec.json*) echo "{}";;
+  "aws s3 cp"*boot.log*) exit "$KEEPS";;
   python3\ -c*) cat > /dev/null; echo "$RECIPE";;
   docker\ login*) cat > /dev/null;;
   python3\ -m\ zipfile*) mkdir -p trainer && touch trainer/requirements.txt trainer/requirements-transformer.txt;;
@@ -58,7 +59,9 @@ def rendered(stack: Mapping[str, str]) -> str:
     return text.replace("${!", "${")
 
 
-def boot(folder: Path, *, image: str = "", ends: int = 0, recipe: str = "linear", gpu: bool = False) -> Booted:
+def boot(
+    folder: Path, *, image: str = "", ends: int = 0, recipe: str = "linear", gpu: bool = False, keeps: int = 0
+) -> Booted:
     (folder / "bin").mkdir()
     (folder / "facts").mkdir()
     for name in ("curl", "aws", "docker", "shutdown", "python3", "nvidia-smi"):
@@ -72,6 +75,7 @@ def boot(folder: Path, *, image: str = "", ends: int = 0, recipe: str = "linear"
         "FACTS": str(folder / "facts"),
         "RECIPE": recipe,
         "ENDS": str(ends),
+        "KEEPS": str(keeps),
         "GPU": "0" if gpu else "9",
         "TMPDIR": str(folder),
         "SECRET": "of the machine",
@@ -104,6 +108,11 @@ def test_however_the_trainer_ends_its_log_is_kept_and_the_machine_ends(tmp_path:
         "shutdown -h now",
     ]
     assert f"trainer ended with exit code {ends}" in booted.log
+
+
+@pytest.mark.parametrize("image", ["", IMAGE])
+def test_the_machine_ends_even_if_its_log_cannot_be_kept(tmp_path: Path, image: str) -> None:
+    assert boot(tmp_path, image=image, ends=1, keeps=1).calls[-1] == "shutdown -h now"
 
 
 def test_our_trainer_gets_what_its_recipe_needs_and_no_more(tmp_path: Path) -> None:
