@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 from controlplane.domain.caps import Caps
-from controlplane.domain.runs import Run, RunState
+from controlplane.domain.runs import Machine, Run, RunState
 
 from tests.flows.fakes import NO_CAPACITY
-from tests.flows.world import World
+from tests.flows.world import PATIENCE, World
 
 OTHER = b"text,label\ngreat,pos\nawful,neg\n"
 ROWS = 25_000
@@ -206,6 +206,27 @@ class TestTheBudgetOfAMonth:
         world.on_model_published(first.run_id)
         world.machine_ends(first)
         assert state_of(world, second) == "LAUNCHING"
+
+    def test_nor_when_the_first_ones_machine_is_asked_for_and_not_written_down_yet(self) -> None:
+        world = capped(budget=1)
+        for key in ("raw/a/a.csv", "raw/b/a.csv"):
+            world.drop(key)
+        world.clock.forward(seconds=61)
+        for ring in world.timer.rings:
+            world._training().settle(str(ring.dataset), ring.batch, world.clock.now, patience=PATIENCE)
+        launch = world.fleet.launch
+        raced: list[str] = []
+
+        def meanwhile(run: Run) -> Machine:
+            if not raced:
+                raced.append(run.run_id)
+                world.on_reconcile_due()
+            return launch(run)
+
+        world.fleet.launch = meanwhile  # type: ignore[method-assign]
+        world.on_reconcile_due()
+        assert list(world.fleet.launched) == ["i-1"]
+        assert sorted(run.state for run in world.ledger.runs.values()) == ["LAUNCHING", "QUEUED"]
 
     def test_a_run_in_the_middle_waits_too_and_goes_on(self) -> None:
         world = capped(budget=0.1)

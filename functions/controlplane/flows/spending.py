@@ -12,7 +12,7 @@ from ..domain.drops import Drop
 from ..domain.estimates import Estimate, estimate
 from ..domain.money import hours, known_dollars
 from ..domain.prices import PriceList, Quote
-from ..domain.runs import Run
+from ..domain.runs import Run, RunState
 from ..ports import Ledger, Prices
 from .common import Clock
 
@@ -57,12 +57,16 @@ class Spending:
         }
 
     def _month(self, now: datetime) -> tuple[float, float]:
-        """Dollars of the machines that ended this month; and what those that run may still cost."""
+        """Dollars of the machines that ended this month; and what those that run, or are asked for, may still cost."""
         ended = sum(bill.dollars or 0.0 for bill in self.ledger.bills(f"{now:%Y-%m}"))
         promised, queue = 0.0, self.ledger.queue()
         for run_id, _ in (*queue.active, *queue.billing):
             run = self.ledger.run(run_id)
-            for stint in run.stints if run else ():
-                if run and stint.ended_at is None:  # one that has ended is billed already
+            if run is None:
+                continue
+            if run.state is RunState.LAUNCHING and run.machine is None:  # asked for, and not written down yet
+                promised += run.allowance or 0.0
+            for stint in run.stints:
+                if stint.ended_at is None:  # one that has ended is billed already
                     promised += max(run.allowance or 0.0, stint.dollars(now) or 0.0)
         return ended, promised
