@@ -53,6 +53,13 @@ def test_a_run_that_would_go_over_the_month_waits_and_a_cheaper_one_starts() -> 
     assert allow(BUDGET, spent, CHEAP, 0.04, fresh=True) == Allowance(round(4 - 1 / 6, 4), 3)
 
 
+def test_a_run_that_would_cost_more_than_a_whole_month_does_not_wait_for_the_next_one() -> None:
+    told = allow(Caps(cost=0, hours=4, budget=3), Spent(), DEAR, 0.04, fresh=True)
+    assert isinstance(told, UsedUp)
+    assert told.reason == "The run would cost about $4.0000 (by hand); a whole month may cost $3 (MonthlyBudget)."
+    assert told.to_do == "Raise MonthlyBudget above 4.0000 and drop the data again, or train on less."
+
+
 def test_two_runs_at_once_cannot_go_over_the_month_together() -> None:
     told = allow(BUDGET, Spent(month=1, promised=9), CHEAP, 0.04, fresh=True)
     assert isinstance(told, OverBudget) and told.soon

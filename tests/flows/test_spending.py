@@ -184,6 +184,14 @@ class TestTheBudgetOfAMonth:
         world.on_reconcile_due()
         assert state_of(world, waits) == "LAUNCHING"
 
+    def test_a_run_that_no_month_can_pay_fails_and_keeps_nobody_waiting(self) -> None:
+        world = capped(budget=0.001)
+        world.drop("raw/a/a.csv", BIG)
+        world.wait(seconds=61)
+        assert world.run.state == "FAILED"
+        assert "(MonthlyBudget)" in world.notifier.mails[0].body
+        assert world.ledger.queue().waiting == ()
+
     def test_machines_of_failed_runs_count(self) -> None:
         world, _ = self.used_up()
         [bill] = world.ledger.bills("2026-01")

@@ -82,6 +82,12 @@ def allow(
             "and what is left does not pay another machine.",
             "Raise MaxRunCost and drop the data again, or train on less.",
         )
+    if caps.budget and fresh and estimate and needed > caps.budget:  # no month will have enough: it would wait for ever
+        return UsedUp(
+            f"The run would cost about ${needed:.4f} ({estimate.how}); a whole month may cost ${caps.budget:g} "
+            "(MonthlyBudget).",
+            f"Raise MonthlyBudget above {needed:.4f} and drop the data again, or train on less.",
+        )
     of_month = caps.budget - spent.month
     if caps.budget and (of_month <= 0 or needed > of_month):
         return OverBudget(
