@@ -76,6 +76,18 @@ class TestPoolsAndSuspects:
         wanted = {first[1], Rest(other, "spot", NOON, "interrupted"), later}
         assert set(ledger.rests()) == wanted
 
+    def test_a_pool_that_was_told_of_twice_is_stored_once(self, ledger: Ledger) -> None:
+        pool = Pool("c6i.large", "s-a")
+        told = [Rest(pool, "spot", NOON, "InsufficientInstanceCapacity"), Rest(pool, "spot", NOON, "Unfulfillable")]
+        ledger.save_run(queued(ledger), CHANGED, rests=told)
+        assert list(ledger.rests()) == told[1:]
+
+    def test_any_number_of_pools_can_rest_at_once(self, ledger: Ledger) -> None:
+        pools = pools_of([f"c{size}.large" for size in range(30)], ["s-a", "s-b", "s-c", "s-d"])
+        rests = {Rest(pool, "spot", NOON, "refused") for pool in pools}
+        ledger.save_run(queued(ledger), CHANGED, rests=list(rests))
+        assert set(ledger.rests()) == rests
+
     def test_a_change_that_is_refused_rests_no_pool(self, ledger: Ledger) -> None:
         run = queued(ledger)
         ledger.save_run(run, CHANGED)

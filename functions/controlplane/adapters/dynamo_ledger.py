@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 SENDING = timedelta(minutes=1)
+RESTS_AT_ONCE = 50
 T = TypeVar("T")
 Item = dict[str, Any]
 
@@ -114,10 +115,10 @@ class DynamoLedger:
     ) -> Run:
         saved = replace(run, version=run.version + 1)
         writes = [self._next("run", run.run_id, encode(saved), run.version), *self._noted(alerts)]
-        writes += [
-            self._put("rest", f"{rest.lifecycle} {rest.pool.machine_type} {rest.pool.subnet}", encode(rest))
-            for rest in rests
-        ]
+        # Each pool once, and no more than fit: a transaction takes 100 items, and no item twice.
+        resting = {f"{rest.lifecycle} {rest.pool.machine_type} {rest.pool.subnet}": encode(rest) for rest in rests}
+        put = [self._put("rest", name, doc) for name, doc in resting.items()]
+        writes += put[:RESTS_AT_ONCE]
         if queue is not None:
             writes.append(self._queue(queue))
         if champion is not None:
@@ -129,6 +130,8 @@ class DynamoLedger:
         for bill in bills(run.run_id, run.stints):
             writes.append(self._put(f"bill {bill.month}", bill.machine, encode(bill)))
         self._write(writes, [record])
+        for rest in put[RESTS_AT_ONCE:]:  # one that is missing is only asked again
+            self._dynamodb.put_item(**rest["Put"])
         if run.state.is_final and run.is_billed:  # it changes no more, so the sum is counted once
             cost = dollars(run.stints, record.at)
             log_line(subject=f"cost of {run.run_id}", **({} if cost is None else {"dollars": round(cost, 6)}))
