@@ -137,6 +137,9 @@ def test_what_the_trainer_writes_is_read(s3: Any) -> None:
     assert bucket.is_published("m")
     assert bucket.sha256_of("m", "metrics.json") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert bucket.outcome("m", 2) == Outcome("failed", "No.")
+    for body in (b"No.", b"[]", b'{"outcome": "failed"}', b'{"outcome": "failed", "reason": null}', b"\xff"):
+        s3.put_object(Bucket="data", Key="logs/m/3/outcome.json", Body=body)
+        assert bucket.outcome("m", 3) is None, "a trainer of somebody else wrote it: the machine ended without a word"
     assert bucket.outcome("m", 1) is None
 
 

@@ -121,8 +121,13 @@ class S3Bucket:
         body = self._read(f"logs/{run_id}/{attempt}/outcome.json")
         if body is None:
             return None
-        told = json.loads(body)
-        return Outcome(told["outcome"], told["reason"], told.get("cause"), told.get("step"))
+        try:
+            told = json.loads(body)
+            outcome = Outcome(told["outcome"], told["reason"], told.get("cause"), told.get("step"))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+        words = (outcome.outcome, outcome.reason, outcome.cause or "")
+        return outcome if all(isinstance(word, str) for word in words) else None
 
     def keys_of(self, run_id: str) -> Sequence[str]:
         lister = self._s3.get_paginator("list_objects_v2")
