@@ -284,6 +284,7 @@ class TestModels:
             ("snapshot_digest", "sha256:9", "another run"),
             ("contract", 2, "contract 2"),
             ("metrics", {}, "lacks"),
+            ("created_at", "2026-01-01T12:00:00", "no time zone"),
             ("files", {"metrics.json": {"sha256": "forged"}}, "not the file that the manifest names"),
         ],
     )
@@ -296,6 +297,19 @@ class TestModels:
         assert state_of(world, run) == "FAILED"
         assert why in world.notifier.mails[0].body
         assert world.ledger.champion("default") is None
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [("rows", {"accepted": 9, "rejected": 0, "train": None}), ("recipe", 7), ("data_shift", {"told": "much"})],
+    )
+    def test_one_whose_other_fields_cannot_be_shown_ends_the_run_all_the_same(self, field: str, value: object) -> None:
+        world = World()
+        run = world.dropped_run()
+        world.trainer_publishes(run)
+        world.bucket.manifests[run.run_id][field] = value
+        world.on_model_published(run.run_id)
+        assert state_of(world, run) == "PROMOTED"
+        assert world.bucket.cards[run.run_id][0]["metrics"] is None
 
     def test_a_manifest_that_is_not_json_fails_the_run(self) -> None:
         world = World()

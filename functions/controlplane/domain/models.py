@@ -76,6 +76,9 @@ class Model:
                     only_champion_right=int(told["only_champion_right"]),
                     rows=sum(int(told[cell]) for cell in cells),
                 )
+            created_at = datetime.fromisoformat(raw["created_at"])
+            if created_at.tzinfo is None:
+                raise BadManifest(f"created_at has no time zone: {raw['created_at']}; end it with Z")
             return cls(
                 run_id=raw["run_id"],
                 dataset=raw["dataset"],
@@ -87,7 +90,7 @@ class Model:
                 rows_rejected=int(raw["rows"]["rejected"]),
                 recipe=str(raw["recipe"]),
                 seconds=float(raw["seconds"]),
-                created_at=datetime.fromisoformat(raw["created_at"]),
+                created_at=created_at,
                 resumed=raw.get("resumed") is not None,
                 attempt=int(raw["attempt"]),
             )

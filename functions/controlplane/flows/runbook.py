@@ -96,8 +96,14 @@ class RunBook:
 
     def write_card(self, run: Run) -> None:
         manifest = self._manifest(run)
-        told = card(run, manifest, links_of(run.run_id, self.bucket.keys_of(run.run_id)), self.clock())
-        self.bucket.write_card(run.run_id, told, page(told, manifest))
+        links, now = links_of(run.run_id, self.bucket.keys_of(run.run_id)), self.clock()
+        try:
+            told = card(run, manifest, links, now)
+            shown = page(told, manifest)
+        except (AttributeError, KeyError, TypeError, ValueError):  # not all of it is checked; the run has to end
+            told = card(run, None, links, now)
+            shown = page(told, None)
+        self.bucket.write_card(run.run_id, told, shown)
 
     def _manifest(self, run: Run) -> Mapping[str, Any] | None:
         """Of a model that can be believed."""
