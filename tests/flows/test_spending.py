@@ -136,6 +136,37 @@ class TestTheCapOfARun:
         assert state_of(world, run) == "FAILED"
         assert "MaxRunHours" in world.notifier.mails[0].body
 
+    def test_a_trainer_that_goes_on_over_its_cap_is_ended_from_here(self) -> None:
+        world = capped(cost=0.05)
+        run = world.dropped_run()
+        world.clock.forward(minutes=80)  # the cap is reached after 75
+        world.on_reconcile_due()
+        assert not world.ledger.runs[run.run_id].state.is_final, "it has time to save and to say so"
+        world.clock.forward(minutes=6)
+        world.on_reconcile_due()
+        assert state_of(world, run) == "FAILED"
+        assert world.fleet.gone == {"i-1"}
+        [mail] = world.notifier.mails
+        assert "The $0.0500 that its machine might cost (MaxRunCost, MonthlyBudget) were used up" in mail.body
+        assert "hold the limits of its spec" in mail.body.partition("What to do: ")[2]
+        world.on_machine_changed("i-1", alive=False)
+        assert [bill.dollars for bill in world.ledger.bills("2026-01")] == [pytest.approx(0.04 * 86 / 60, rel=0.02)]
+
+    def test_one_that_goes_on_over_the_hours_of_the_whole_run_too(self) -> None:
+        world = capped(hours=2)
+        run = world.dropped_run()
+        world.clock.forward(minutes=90)
+        world.trainer_says(run, "interrupted", "Spot notice.", cause="spot")
+        world.machine_ends(run)
+        world.clock.forward(minutes=35)
+        world.on_reconcile_due()
+        assert not world.ledger.runs[run.run_id].state.is_final
+        world.clock.forward(minutes=10)
+        world.on_reconcile_due()
+        assert state_of(world, run) == "FAILED"
+        assert world.fleet.gone == {"i-1", "i-2"}
+        assert "MaxRunHours" in world.notifier.mails[-1].body
+
     def test_a_claim_taken_up_again_keeps_what_it_was_allowed(self) -> None:
         """Its machine may be there already, and has read it."""
         world = capped(cost=1)

@@ -10,7 +10,7 @@ from ..domain import alerts, gate
 from ..domain.batches import Patience
 from ..domain.images import IgnoredPush, Push, deployable
 from ..domain.releases import digests_known_to
-from ..domain.runs import Run
+from ..domain.runs import Run, RunState
 from ..ports import Fleet, Images, Ledger, Record
 from .common import Clock
 from .launching import Launching
@@ -45,6 +45,7 @@ class Reconcile:
         for part in (
             self._batches,
             self._runs,
+            self._limits,
             self._bills,
             self._orphans,
             self._guards,
@@ -94,6 +95,21 @@ class Reconcile:
                 told = self.machines.runs(run)
             if told and told != NOTHING:
                 found.append(f"run {run_id}: {told}")
+        return found
+
+    def _limits(self) -> list[str]:
+        """Trainers that do not stop where they should: one of somebody else, or one that hangs."""
+        found, alive = [], self.fleet.machines()
+        for run_id, _ in self.ledger.queue().active:
+            run = self.ledger.run(run_id)
+            if run and run.machine and run.machine in alive and (why := self.launching.spending.overrun(run)):
+                self.fleet.end(run.machine)
+                why = f"{why}, and its trainer went on; the machine {run.machine} was ended."
+                to_do = (
+                    "Let the trainer hold the limits of its spec; or raise what was used up, and drop the data again."
+                )
+                self.launching.book.end(run, RunState.FAILED, why, to_do=to_do)
+                found.append(f"run {run_id}: {why}")
         return found
 
     def _bills(self) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from ..domain.caps import Allowance, Caps, OverBudget, Spent, UsedUp, allow, hours_left
@@ -15,6 +15,8 @@ from ..domain.prices import PriceList, Quote
 from ..domain.runs import Run, RunState
 from ..ports import Ledger, Prices
 from .common import Clock
+
+TIME_TO_STOP = timedelta(minutes=10)  # for a trainer that holds its limits: it saves, says so, and ends
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,19 @@ class Spending:
             "max_cost": run.allowance,
             "prices": prices.for_the_spec(),
         }
+
+    def overrun(self, run: Run) -> str | None:
+        """Why its machine has to be ended from here: the trainer should have stopped some minutes ago, and did not."""
+        then = self.clock() - TIME_TO_STOP
+        stint = next((stint for stint in run.stints if stint.machine == run.machine and not stint.ended_at), None)
+        if stint is None or stint.launched_at > then:
+            return None
+        cost = stint.dollars(then)
+        if run.allowance is not None and cost is not None and cost > run.allowance:
+            return f"The ${run.allowance:.4f} that its machine might cost (MaxRunCost, MonthlyBudget) were used up"
+        if hours(run.stints, then) > self.caps.hours:
+            return f"The run's {self.caps.hours:g} machine hours (MaxRunHours) were used up"
+        return None
 
     def _month(self, now: datetime) -> tuple[float, float]:
         """Dollars of the machines that ended this month; and what those that run, or are asked for, may still cost."""
