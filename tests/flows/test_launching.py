@@ -239,6 +239,24 @@ class TestTwoFunctionsAtOnce:
         world.on_batch_settled(first)
         assert {run.machine for run in world.ledger.runs.values()} == {"i-1", "i-2"}
 
+    def test_one_that_was_refused_while_another_one_changed_the_queue_waits_all_the_same(self) -> None:
+        world = World()
+        world.fleet.refusals = [NO_CAPACITY]
+        save = world.ledger.save_run
+        raced: list[str] = []
+
+        def overtaken(run: Run, *args: object, **kwargs: object) -> Run:
+            if run.refusals and not raced:
+                raced.append(run.run_id)
+                world.ledger.runs_queue = replace(world.ledger.runs_queue, version=world.ledger.runs_queue.version + 1)
+            return save(run, *args, **kwargs)  # type: ignore[arg-type]
+
+        world.ledger.save_run = overtaken  # type: ignore[method-assign]
+        run = world.dropped_run()
+        assert (run.state, run.refusals) == ("QUEUED", 1)
+        world.wait(seconds=121)
+        assert world.run.machine == "i-1"
+
     def test_and_no_machine_when_the_last_slot_was_taken_meanwhile(self) -> None:
         world = World(max_concurrent=1)
         world.drop("raw/a/a.csv")

@@ -163,16 +163,14 @@ class Launching:
         again = self.clock() + wait
         counts = verdict.kind is not Kind.THROTTLING
         waiting = run.waits_again(verdict.sentence, again, counts=counts)
-        queue = self.ledger.queue()
         told = alerts.run_waits(run, verdict.sentence, advice, again)
-        self.book.save(
-            waiting,
-            "LAUNCHING",
-            verdict.sentence,
-            queue=queue.back_to_waiting(run) if run.is_fresh else queue,
-            alerts=[told],
-            rests=rests,
-        )
+
+        def back() -> Run:
+            queue = self.ledger.queue()
+            queue = queue.back_to_waiting(run) if run.is_fresh else queue
+            return self.book.save(waiting, "LAUNCHING", verdict.sentence, queue=queue, alerts=[told], rests=rests)
+
+        on_conflict_again(back)
         self.timer.launch(wait)
 
     def _rests(self, run: Run, refusals: Sequence[Refusal]) -> list[Rest]:
