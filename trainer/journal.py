@@ -93,21 +93,22 @@ class Journal:
 
     def _put_progress(self, done: int, rate: float | None, eta: float | None) -> None:
         self._told_at = self._clock()
-        self._store.put_json(
-            self.prefix + "progress.json",
-            {
-                **self._same,
-                "phase": self._phase,
-                "done": done,
-                "total": self._total,
-                "unit": self._unit,
-                "rate": None if rate is None else round(rate, 3),
-                "eta_seconds": None if eta is None else round(eta, 1),
-                "rows_accepted": self.accepted,
-                "rows_rejected": self.rejected,
-                "at": self._at(),
-            },
-        )
+        told = {
+            **self._same,
+            "phase": self._phase,
+            "done": done,
+            "total": self._total,
+            "unit": self._unit,
+            "rate": None if rate is None else round(rate, 3),
+            "eta_seconds": None if eta is None else round(eta, 1),
+            "rows_accepted": self.accepted,
+            "rows_rejected": self.rejected,
+            "at": self._at(),
+        }
+        try:
+            self._store.put_json(self.prefix + "progress.json", told)
+        except Exception as fault:  # noqa: BLE001  it is for people who wait; the training is worth more
+            log.warning("the progress could not be told (%s)", fault)
 
     def _at(self) -> str:
         return self._now().strftime("%Y-%m-%dT%H:%M:%SZ")

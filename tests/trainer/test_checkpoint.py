@@ -129,6 +129,14 @@ def test_a_bucket_that_is_away_does_not_end_the_training(place: Place) -> None:
         checkpoints.save(2, None, state(2))
 
 
+def test_nor_does_one_that_takes_no_progress(place: Place) -> None:
+    place.store.away = True
+    place.journal.phase("training", "steps")
+    for step in range(100):
+        place.journal.step(step)
+    assert "the progress could not be told (the bucket is away)" in place.said()
+
+
 def test_the_interval_is_youngs_within_its_bounds() -> None:
     assert interval(0.05, 5 * 3600, 60) == pytest.approx(42.43, abs=0.01)
     assert interval(1.0, 5 * 3600, 60) == 60
