@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from controlplane.domain.pools import Pool, SpotPolicy, pools_of
-from controlplane.domain.runs import Run
+from controlplane.domain.runs import Machine, Run
 from controlplane.ports import TryAgain
 
 from tests.flows.fakes import BAD_REQUEST, NO_CAPACITY, Ring, refused
@@ -304,6 +304,29 @@ class TestTheNewestSnapshot:
         assert world.ledger.runs[older.run_id].state == "CANCELLED"
         assert world.ledger.runs[newer.run_id].machine == "i-1"
         assert list(world.fleet.launched) == ["i-1"]
+
+    def test_one_that_is_refused_after_it_came_is_replaced_too(self) -> None:
+        world = World()
+        world.fleet.refusals = [NO_CAPACITY]
+        launch = world.fleet.launch
+        raced: list[str] = []
+
+        def meanwhile(run: Run) -> Machine:
+            if not raced:
+                raced.append(run.run_id)
+                world.drop("raw/b.csv", OTHER)
+                world.clock.forward(seconds=61)
+                ring = world.timer.rings[-1]
+                world._training().settle(str(ring.dataset), ring.batch, world.clock.now, patience=PATIENCE)
+            return launch(run)
+
+        world.fleet.launch = meanwhile  # type: ignore[method-assign]
+        world.drop()
+        world.wait(seconds=61)
+        older, newer = (world.ledger.runs[name] for name in (raced[0], world.ledger.queue().active[0][0]))
+        assert (older.state, newer.machine) == ("CANCELLED", "i-1")
+        assert older.reason == f"replaced by {newer.run_id}, a newer snapshot of dataset default"
+        assert world.ledger.queue().waiting == ()
 
     def test_one_that_trains_is_left_to_end(self) -> None:
         world = World()

@@ -167,6 +167,11 @@ class Launching:
 
         def back() -> Run:
             queue = self.ledger.queue()
+            if run.is_fresh and (newer := queue.replaced_by(run)):  # it came while this one had its turn
+                reason = f"replaced by {newer}, a newer snapshot of dataset {run.dataset}"
+                ended = waiting.ended(RunState.CANCELLED, reason, self.clock())
+                self.book.write_card(ended)
+                return self.book.save(ended, "LAUNCHING", reason, queue=queue.without(ended), rests=rests)
             queue = queue.back_to_waiting(run) if run.is_fresh else queue
             return self.book.save(waiting, "LAUNCHING", verdict.sentence, queue=queue, alerts=[told], rests=rests)
 
