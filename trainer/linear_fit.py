@@ -85,7 +85,9 @@ class Fit:
         self._at = 0  # the place of the L2 strength at hand; behind the last one: the last fit, with all rows
         self._pass = 0  # passes made with it
         self.step = 0  # passes made in all
-        self.losses: list[tuple[str, int, float]] = []  # training a pass each, validation a strength each
+        self.losses: list[
+            tuple[str, int, float]
+        ] = []  # training a pass each, validation a strength each, then the last fit, of both
         self._loss = math.inf  # of training, after the last pass
         self.tried: list[tuple[float, float, float]] = []  # L2 strength, validation loss, temperature
         self._best = self._parameters.detach().clone()
@@ -123,7 +125,7 @@ class Fit:
         self._optimizer.step(self._loss_and_gradient)  # type: ignore[no-untyped-call]
         loss = self._loss = float(self._loss_and_gradient())
         self._pass, self.step = self._pass + 1, self.step + 1
-        self.losses.append(("training", self.step, loss))
+        self.losses.append(("last fit" if self._last else "training", self.step, loss))
         if self._pass < self._knobs.passes and before - loss > self._knobs.tolerance * abs(loss):
             return
         if self._last:
