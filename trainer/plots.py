@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch.utils.tensorboard import SummaryWriter
 
-from trainer.recipe import Fit
+from trainer.recipe import History
 
 _BLUE, _ORANGE, _GREY = "#2463a6", "#d9730d", "#8a8a8a"
 _COLOURS = (_BLUE, _ORANGE, "#3d8b5f", "#8e5ea2")
@@ -22,7 +22,7 @@ _LONGEST_NAME = 18
 
 def draw(
     folder: Path,
-    fit: Fit,
+    fit: History,
     resumed: list[int],
     confusion: dict[str, Any],
     bins: list[tuple[float, float, float]],
@@ -41,7 +41,7 @@ def draw(
     return [folder / f"{name}.png" for name in pictures]
 
 
-def write_events(folder: Path, fit: Fit) -> list[Path]:
+def write_events(folder: Path, fit: History) -> list[Path]:
     """The same losses for TensorBoard."""
     with SummaryWriter(str(folder)) as writer:
         for curve, step, loss in fit.losses:
@@ -57,7 +57,7 @@ def _axes(title: str, size: tuple[float, float] = (7.0, 4.2)) -> tuple[Figure, A
     return figure, axes
 
 
-def _loss(fit: Fit, resumed: list[int]) -> Figure:
+def _loss(fit: History, resumed: list[int]) -> Figure:
     figure, axes = _axes("Loss by step")
     curves: dict[str, list[tuple[int, float]]] = {}
     for curve, step, loss in fit.losses:

@@ -105,6 +105,19 @@ class Fit(Protocol):
         """Go on from there; the tensors lie on the CPU."""
 
 
+@dataclass(frozen=True)
+class History:
+    """What is told of a finished fit, when its rows have left the memory."""
+
+    losses: list[tuple[str, int, float]]
+    step: int
+    best: float | None
+
+    @classmethod
+    def of(cls, fit: Fit) -> History:
+        return cls(list(fit.losses), fit.step, fit.best)
+
+
 class Recipe(Protocol):
     """The names that a recipe's module offers. `task` is the recipe's own: what its fit learns from."""
 

@@ -30,7 +30,7 @@ from trainer.journal import Journal
 from trainer.loop import make_repeatable, run_fit
 from trainer.machine import Watch
 from trainer.model_files import Model, fetch
-from trainer.recipe import LoopKnobs, Work, load
+from trainer.recipe import History, LoopKnobs, Work, load
 from trainer.settings import Settings
 from trainer.spec import Spec, read_spec
 from trainer.split import PARTS, TEST, VALIDATION
@@ -77,19 +77,23 @@ def train(
     mark = identity(settings, spec, knobs, recipe.fingerprint(task))
     fit, resumed = run_fit(recipe, task, knobs, spec.run_id, mark, work)
 
-    rows = len(dataset.classes(TEST)) * (1 if spec.champion is None else 2)
-    rows += 0 if fit.learnt_validation else len(dataset.classes(VALIDATION))
-    journal.phase("evaluating", "rows", rows)
-    watched = work.watched(rows, f"the finished fit is saved as step {fit.step}, the evaluation is made again")
     files = folder / "model"
     files.mkdir()
     recipe.write_model(files, task, fit, dataset)
+    history, blind = History.of(fit), fit.learnt_validation
+    words, features = recipe.words(task, fit), recipe.profile_features(task)
+    del fit, task  # their memory is for the evaluation
+
+    rows = len(dataset.classes(TEST)) * (1 if spec.champion is None else 2)
+    rows += 0 if blind else len(dataset.classes(VALIDATION))
+    journal.phase("evaluating", "rows", rows)
+    watched = work.watched(rows, f"the finished fit is saved as step {history.step}, the evaluation is made again")
     model = Model(files, knobs.threads)
 
     def answers_of(model: Model, part: int) -> Answers:
         return ask(model, watched(dataset.texts(part)), dataset.classes(part), dataset.labels)
 
-    validation = None if fit.learnt_validation else metrics(answers_of(model, VALIDATION))
+    validation = None if blind else metrics(answers_of(model, VALIDATION))
     answers = answers_of(model, TEST)
     versus = None
     if spec.champion is not None:
@@ -129,12 +133,12 @@ def train(
     journal.phase("publishing", "files")
     mistaken = confusion(answers)
     error = manifest["metrics"]["calibration_error"]
-    pictures = plots.draw(folder / "plots", fit, resumed, mistaken, calibration(answers), error)
+    pictures = plots.draw(folder / "plots", history, resumed, mistaken, calibration(answers), error)
     for picture in pictures:
         store.upload(f"{journal.prefix}plots/{picture.name}", picture)
-    for events in plots.write_events(folder / "tensorboard", fit):
+    for events in plots.write_events(folder / "tensorboard", history):
         store.upload(f"{journal.prefix}{events.name}", events)
-    publish_rows(store, spec, dataset, recipe.profile_features(task), folder)
+    publish_rows(store, spec, dataset, features, folder)
     export.write_json(files / "golden.json", golden_rows(model, dataset, answers, spec.seed))
     export.write_json(
         files / "metrics.json",
@@ -144,14 +148,12 @@ def train(
             "comparison": versus,
             "confusion": mistaken,
             "split_by": dataset.split_by,
-            "steps": fit.step,
-            "best_validation_loss": fit.best,
+            "steps": history.step,
+            "best_validation_loss": history.best,
         },
     )
     named = [f"{journal.prefix}plots/{picture.name}" for picture in pictures]
-    text = card.write(
-        spec, dataset, manifest, validation, recipe.words(task, fit), mistaken["commonest_mistakes"], named
-    )
+    text = card.write(spec, dataset, manifest, validation, words, mistaken["commonest_mistakes"], named)
     (files / "model-card.md").write_text(text, encoding="utf-8")
     for path in sorted(files.iterdir()):
         store.upload(f"models/{spec.run_id}/{path.name}", path)
