@@ -21,7 +21,7 @@ setup: $(VENV)/.ready ## a virtual environment with the locked packages (the oth
 $(VENV)/.ready: requirements.txt
 	@"$(PYTHON)" -c "import sys; sys.exit(sys.version_info[:2] < (3, 11))" || { echo "Tidegate needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements.txt
 	@touch $@
 
 demo: $(VENV)/.ready ## the whole loop on this machine, no account needed: CSV in, served model out
