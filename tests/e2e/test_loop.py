@@ -116,7 +116,7 @@ def test_a_model_and_a_machine_that_are_told_of_five_times_in_the_wrong_order_ch
     [run] = stack.wait("a finished run of dataset told", lambda: finished(stack, "told"))
     stack.wait("its mail", lambda: stack.mails(run["run_id"]))
     [machine] = stack.machines_of(run["run_id"])
-    stack.wait("the end of its machine", lambda: stack.logged(run["run_id"], "its machine ended"))
+    stack.wait("the end of its machine", lambda: stack.logged(run["run_id"], "is gone"))
     before = stack.items("run")[run["run_id"]]
     key = f"models/{run['run_id']}/manifest.json"
     told = {"bucket": {"name": stack.bucket}, "object": {"key": key, "size": 1, "etag": "e", "sequencer": "00"}}
