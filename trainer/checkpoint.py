@@ -21,10 +21,12 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -140,12 +142,13 @@ class Checkpoints:
         self._cadence.learn(stall_s + time.thread_time() - began)
 
     def _write(self, step: int, best: float | None, state: dict[str, Any]) -> None:
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        body = buffer.getvalue()
         folder = f"{self._prefix}{step:09d}/"
-        found = {"sha256": hashlib.sha256(body).hexdigest(), "bytes": len(body)}
-        self._store.put(folder + "state.pt", body)
+        with tempfile.TemporaryDirectory(prefix="checkpoint-") as home:  # not in memory: it is large there already
+            path = Path(home) / "state.pt"
+            torch.save(state, path)
+            with path.open("rb") as body:
+                found = {"sha256": hashlib.file_digest(body, "sha256").hexdigest(), "bytes": path.stat().st_size}
+            self._store.upload(folder + "state.pt", path)
         self._store.put_json(
             folder + "READY.json", {"step": step, "best": best, "identity": self._identity, **found, **self._about}
         )

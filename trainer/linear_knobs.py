@@ -28,7 +28,7 @@ class Knobs(LoopKnobs):
     steps_per_pass: int = 5  # L-BFGS steps between two possible checkpoints
     history: int = 6  # steps that L-BFGS remembers
     tolerance: float = 1e-3  # a pass that lowers the loss by a smaller share is the last
-    max_words: int = 32_000_000  # of the training texts together, else a fixed share of the rows trains; bounds memory
+    max_words: int = 20_000_000  # of the training texts together, else a fixed share of the rows trains; bounds memory
 
     @classmethod
     def of(cls, given: dict[str, Any]) -> Knobs:

@@ -51,11 +51,18 @@ class MortalStore(FolderStore):
         return self.puts <= 0
 
     def put(self, key: str, body: bytes, content_type: str = "") -> None:
+        self._pass(key)
+        super().put(key, body, content_type)
+
+    def upload(self, key: str, path: Path) -> None:
+        self._pass(key)
+        super().upload(key, path)
+
+    def _pass(self, key: str) -> None:
         if self.dead:
             raise Dead("the machine is dead")
         if key.startswith("checkpoints/"):
             self.puts -= 1
-        super().put(key, body, content_type)
 
     def delete(self, keys: list[str]) -> None:
         for key in keys:

@@ -26,10 +26,17 @@ class SlowStore(FolderStore):
         self.away = False
 
     def put(self, key: str, body: bytes, content_type: str = "") -> None:
+        self._pass()
+        super().put(key, body, content_type)
+
+    def upload(self, key: str, path: Path) -> None:
+        self._pass()
+        super().upload(key, path)
+
+    def _pass(self) -> None:
         self.go_on.wait(10)
         if self.away:
             raise OSError("the bucket is away")
-        super().put(key, body, content_type)
 
 
 class Place:
