@@ -40,8 +40,9 @@ def test_a_run_that_reaches_what_it_may_cost_saves_stops_and_is_told_of(stack: S
 def test_a_trainer_of_ones_own_ends_in_a_served_model(stack: Stack) -> None:
     image = stack.cloud.push_folder(EXAMPLE, "sklearn-trainer", "v1")
     stack.cloud.push("v1-own", "one")
-    stack.cloud.deploy(parameters={"TrainerImage": image, "Recipe": "sklearn"})  # the last test: nobody else trains
-    stack.drop("raw/own.csv", as_csv(reviews(400, seed=26, labels=("negative", "positive"))))
+    stack.cloud.deploy(parameters={"TrainerImage": image, "Recipe": "sklearn", "ServedDataset": "own"})
+    # The last test: nobody else trains. A dataset of its own has no champion that it must be better than.
+    stack.drop("raw/own/reviews.csv", as_csv(reviews(400, seed=26, labels=("negative", "positive"))))
     served = stack.wait("the release with its model", lambda: serves_a_model_of(stack, image), 120)
     answer = stack.ask("POST", "/predict", json={"text": "a warm and gripping film with a superb cast"}).json()
     assert (answer["label"], answer["model"]) == ("positive", served)

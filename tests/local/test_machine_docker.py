@@ -66,10 +66,20 @@ def image(aws: Aws, folder: Path) -> str:
 
 @pytest.fixture
 def machines(aws: Aws, tmp_path: Path) -> Iterator[Machines]:
+    end_the_others(aws)
     machines = Machines(aws, tmp_path, Events(aws, tmp_path / "events.jsonl"))
     yield machines
     machines.end_all()
     assert belonging_to(tmp_path) == {}
+
+
+def end_the_others(aws: Aws) -> None:
+    """Machines that other tests left running in the same emulator would be booted first."""
+    found = aws.client("ec2").describe_instances()["Reservations"]
+    if ids := [
+        each["InstanceId"] for group in found for each in group["Instances"] if each["State"]["Name"] == "running"
+    ]:
+        aws.client("ec2").terminate_instances(InstanceIds=ids)
 
 
 def boot(aws: Aws, script: str) -> str:
