@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -19,6 +20,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from transformers import BertConfig, BertModel
 
 from tests.trainer.bench import LIMITS, as_csv, reviews, ticking
+from trainer.checkpoint import complete
 from trainer.dataset import Dataset, gather
 from trainer.errors import Interrupted, Stopped
 from trainer.folder_store import FolderStore, etag_of
@@ -89,6 +91,8 @@ class DoomedWatch(Watch):
         if self.how == "notice":
             return Interrupted("Spot notice: terminate soon", "spot")
         if self.how == "SIGKILL":
+            while not complete(self.store.keys("checkpoints/mortal/")):  # killed before the first, it has no story
+                time.sleep(0.001)
             os.kill(os.getpid(), signal.SIGKILL)
         self.store.puts = 0
         raise Killed
