@@ -82,7 +82,7 @@ fmt: $(VENV)/.ready ## mend what can be mended by itself
 	$(BIN)/ruff format .
 
 test: $(VENV)/.ready ## all tests; those that need a container engine or a browser say so when they are skipped
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(VENV)/.ready ## without the tests that start parts of the local cloud
 	$(BIN)/python -m pytest -m "not e2e and not browser and not engine"
