@@ -12,7 +12,7 @@ export SAM_CLI_TELEMETRY = 0
 export PYTHONPATH = .:functions:inference_image
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down env status push inbox invoke interrupt capacity train serve bench bench-big check fmt test test-fast deploy redrive docs lock clean
+.PHONY: help setup demo up down env status push inbox invoke interrupt capacity train serve bench bench-big check fmt test test-fast deploy pipeline push-image redrive docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -73,8 +73,10 @@ check: $(VENV)/.ready ## the one gate: style, types, layers, template, documents
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy functions trainer inference_image local tools bench tests
 	PYTHONPATH=functions $(BIN)/lint-imports --no-cache
-	$(BIN)/cfn-lint template.yaml
+	$(BIN)/cfn-lint template.yaml pipeline.yaml
 	$(BIN)/sam validate --lint --region us-east-1
+	$(BIN)/zizmor --offline --pedantic --quiet .github/workflows
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/python -m tools.reference --check
 
 fmt: $(VENV)/.ready ## mend what can be mended by itself
@@ -89,7 +91,17 @@ test-fast: $(VENV)/.ready ## without the tests that start parts of the local clo
 
 deploy: $(VENV)/.ready ## build and deploy to AWS: make deploy ENV=dev|staging|prod
 	$(BIN)/sam build
-	$(BIN)/sam deploy --config-env $(ENV)
+	$(BIN)/sam deploy --config-env $(ENV) $(if $(ARTIFACTS),--no-resolve-s3 --s3-bucket "$(ARTIFACTS)" --s3-prefix tidegate-$(ENV)) \
+	  $(if $(SERVICE_ROLE),--role-arn "$(SERVICE_ROLE)" --no-confirm-changeset)
+
+pipeline: $(VENV)/.ready ## what GitHub needs to deploy without a key, once an environment: make pipeline ENV=dev GITHUB=owner/name
+	@$(if $(GITHUB),,echo "Say which repository: make pipeline ENV=$(ENV) GITHUB=owner/name (docs/ci-cd.md)" >&2; exit 2)
+	$(BIN)/sam deploy --template-file pipeline.yaml --stack-name ci-tidegate-$(ENV) --capabilities CAPABILITY_NAMED_IAM \
+	  --no-resolve-s3 --no-confirm-changeset --no-fail-on-empty-changeset \
+	  --parameter-overrides Stack=tidegate-$(ENV) GitHubEnvironment=$(ENV) GitHubRepository=$(GITHUB)
+
+push-image: ## build the inference image and push it to ECR: make push-image IMAGE=….amazonaws.com/tidegate-dev/inference TAG=v7
+	@tools/push_image.sh "$(IMAGE)" "$(TAG)"
 
 redrive: $(VENV)/.ready ## send what lies in the dead-letter queues again: make redrive STACK=tidegate-dev [DRY_RUN=1]
 	@$(BIN)/python -m tools.redrive $(or $(STACK),tidegate-$(ENV)) $(if $(DRY_RUN),--dry-run)

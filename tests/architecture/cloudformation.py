@@ -56,21 +56,21 @@ def _references(value: Any) -> Iterator[str]:
 def statements() -> Iterator[tuple[str, dict[str, Any]]]:
     """Every policy statement of the template, with the resource it stands in."""
     for name, resource in RESOURCES.items():
-        for document in _documents(resource.get("Properties", {})):
+        for document in documents(resource.get("Properties", {})):
             for statement in document["Statement"]:
                 yield name, statement
 
 
-def _documents(value: Any) -> Iterator[dict[str, Any]]:
+def documents(value: Any) -> Iterator[dict[str, Any]]:
     if isinstance(value, list):
         for item in value:
-            yield from _documents(item)
+            yield from documents(item)
     elif isinstance(value, dict):
         if "Statement" in value:
             yield value
         else:
             for inner in value.values():
-                yield from _documents(inner)
+                yield from documents(inner)
 
 
 def listed(value: Any) -> list[Any]:
