@@ -18,7 +18,13 @@ flow = cache(wiring.on_image_pushed)
 
 def parse(event: dict[str, Any]) -> Push:
     told = event["detail"]
-    return Push(told["repository-name"], told["image-digest"], told.get("image-tag", ""))
+    return Push(
+        told["repository-name"],
+        told["image-digest"],
+        told.get("image-tag", ""),
+        told.get("manifest-media-type", ""),
+        told.get("artifact-media-type", ""),
+    )
 
 
 @logger.inject_lambda_context(correlation_id_path="id")

@@ -10,6 +10,7 @@ for every other action. Added:
 - DescribeInstances heeds the filter instance-id.
 - DescribeSpotPriceHistory answers from the local cloud's own table of prices (`local/prices.py`), and so does the
   Price List API (`local/pricing.py`). Service Quotas tells the account's (`local/account.py`).
+- ECR tells where a layer can be had, and what its scan found (`local/ecr.py`); findings.json decides that.
 - Schedules with a universal target call what they name, as their role (`local/schedules.py`), within a second.
 - CloudFormation accepts alarms on metric math. They can be described and set; the emulator does not compute them.
 - IAM is checked on the resources that AWS checks (`local/permissions.py`), machines by their tags too.
@@ -25,15 +26,17 @@ import os
 import re
 import tempfile
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from local import capacity, pricing
+from local import capacity, pricing, scans
 from local.account import TARGET, quota
 from local.aws import Aws
+from local.ecr import as_aws_does
 from local.lambda_python import bare_python, in_bare_python
 from local.permissions import across_lines, as_aws_acts, as_aws_names, with_keys
 from local.prices import PRODUCT, spot_prices
@@ -221,7 +224,7 @@ def complete(folder: Path, state: Path, here: Aws) -> None:
     from ministack import app
     from ministack.core import iam_actions, iam_evaluator, lambda_runtime, router
     from ministack.core.responses import get_account_id, get_region
-    from ministack.services import ec2, eventbridge, iam, scheduler, ssm, tagging
+    from ministack.services import ec2, ecr, eventbridge, iam, scheduler, ssm, tagging
     from ministack.services.cloudformation import provisioners
 
     def whose() -> str:
@@ -262,6 +265,7 @@ def complete(folder: Path, state: Path, here: Aws) -> None:
         router.SERVICE_PATTERNS[name] = {"target_prefixes": [prefix]}
         iam_actions.SERVICE_TO_IAM_NAMESPACE[name] = name
         app.SERVICE_HANDLERS[name] = json_service(answer)
+    app.SERVICE_HANDLERS["ecr"] = as_aws_does(ecr, app.SERVICE_HANDLERS["ecr"], lambda: scans.read(state), time.time)
     eventbridge._invoke_target = with_universal_targets(eventbridge._invoke_target, here)
     scheduler._SCHEDULE_TICK_INTERVAL = SCHEDULES_EVERY_SECONDS
 

@@ -164,7 +164,7 @@ def payload(event: Event, target: Mapping[str, Any]) -> str:
 def watch(aws: Aws, state: Path, ended: threading.Event) -> None:
     """Look, deliver, wait; until told to end. A fault of one look is logged, and the next look tries again."""
     events = Events(aws, state / "events.jsonl")
-    watched = sources(aws)
+    watched = sources(aws, state)
     (state / "ready" / "events").touch()
     while not ended.is_set():
         for source in watched:

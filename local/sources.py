@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from local import scans
 from local.aws import Aws
+from local.scans import SCAN_SECONDS, Scanned
 
 Event = dict[str, Any]
 Source = Callable[[], list[Event]]
 
 ACCOUNT = "000000000000"
-SCAN_SECONDS = 2.0
 
 UNCHECKED = {"value": "INSUFFICIENT_DATA", "reason": "Unchecked: Initial alarm creation"}
 STEPS = {
@@ -60,18 +62,23 @@ def rebalance(region: str, instance_id: str) -> Event:
     return of_machine(region, instance_id, "EC2 Instance Rebalance Recommendation", {})
 
 
-def image_action(region: str, repository: str, digest: str, tag: str, media_type: str, action: str = "PUSH") -> Event:
+def image_action(
+    region: str, repository: str, digest: str, tag: str, media_types: tuple[str, str], action: str = "PUSH"
+) -> Event:
+    """The media types of manifest and artifact; an index has only the first."""
+    manifest, artifact = media_types
     detail = {
         "result": "SUCCESS", "repository-name": repository, "image-digest": digest, "action-type": action,
-        "image-tag": tag, "manifest-media-type": media_type,
+        "image-tag": tag, "manifest-media-type": manifest, **({"artifact-media-type": artifact} if artifact else {}),
     }  # fmt: skip
     return event("aws.ecr", "ECR Image Action", region, detail, [])
 
 
-def image_scan(region: str, repository: str, arn: str, digest: str, tags: list[str]) -> Event:
+def image_scan(region: str, repository: str, arn: str, digest: str, tags: list[str], scan: Scanned) -> Event:
+    complete = scan.status == "COMPLETE"
     detail = {
-        "scan-status": "COMPLETE", "repository-name": repository, "image-digest": digest, "image-tags": tags,
-        "finding-severity-counts": {},
+        "scan-status": "COMPLETE" if complete else "FAILED", "repository-name": repository, "image-digest": digest,
+        "image-tags": tags, **({"finding-severity-counts": scan.counts} if complete else {}),
     }  # fmt: skip
     return event("aws.ecr", "ECR Image Scan", region, detail, [arn])
 
@@ -144,8 +151,8 @@ def metric_stat(metric: Mapping[str, Any], period: int, stat: str) -> dict[str, 
     return {"metric": named, "period": period, "stat": stat}
 
 
-def sources(aws: Aws, clock: Callable[[], float] = time.monotonic) -> list[Source]:
-    return [machines(aws), images(aws, clock), deployments(aws), alarms(aws)]
+def sources(aws: Aws, state: Path, clock: Callable[[], float] = time.monotonic) -> list[Source]:
+    return [machines(aws), images(aws, clock, lambda: scans.read(state)), deployments(aws), alarms(aws)]
 
 
 def machines(aws: Aws) -> Source:
@@ -169,9 +176,9 @@ def machines(aws: Aws) -> Source:
     return look
 
 
-def images(aws: Aws, clock: Callable[[], float]) -> Source:
+def images(aws: Aws, clock: Callable[[], float], scanned: Callable[[], Sequence[Scanned]] = list) -> Source:
     known: dict[tuple[str, str], set[str]] = {}  # (repository, digest) -> tags
-    media: dict[tuple[str, str], str] = {}
+    media: dict[tuple[str, str], tuple[str, str]] = {}  # of the manifest, of the artifact
     to_scan: dict[tuple[str, str], tuple[float, str]] = {}
 
     def look() -> list[Event]:
@@ -183,10 +190,11 @@ def images(aws: Aws, clock: Callable[[], float]) -> Source:
             for image in sorted(described, key=lambda image: image["imagePushedAt"]):
                 key, tags = (name, image["imageDigest"]), set(image.get("imageTags", []))
                 seen.add(key)
-                media[key] = image.get("imageManifestMediaType", "application/vnd.docker.distribution.manifest.v2+json")
+                manifest = image.get("imageManifestMediaType", "application/vnd.docker.distribution.manifest.v2+json")
+                media[key] = (manifest, image.get("artifactMediaType", ""))
                 new = sorted(tags - known.get(key, set())) or ([] if key in known else [""])
                 found += [image_action(aws.region, name, key[1], tag, media[key]) for tag in new]
-                if key not in known and repository.get("imageScanningConfiguration", {}).get("scanOnPush"):
+                if key not in known and scans.is_scanned(repository, manifest):
                     to_scan[key] = (clock() + SCAN_SECONDS, repository["repositoryArn"])
                 known[key] = tags
         for gone in set(known) - seen:
@@ -195,7 +203,9 @@ def images(aws: Aws, clock: Callable[[], float]) -> Source:
             to_scan.pop(gone, None)
         for key in [key for key, (due, _) in to_scan.items() if due <= clock()]:
             _, arn = to_scan.pop(key)
-            found.append(image_scan(aws.region, key[0], arn, key[1], sorted(known[key])))
+            scan = scans.scan_of(scanned(), key[1], sorted(known[key]))
+            if scan.status != "IN_PROGRESS":
+                found.append(image_scan(aws.region, key[0], arn, key[1], sorted(known[key]), scan))
         return found
 
     return look

@@ -130,6 +130,12 @@ class Ledger(Protocol):
     def quotes(self) -> Sequence[Quote]: ...
     def keep_quote(self, quote: Quote) -> None: ...
 
+    def tags_seen(self) -> frozenset[str] | None:
+        """ "digest tag" of all that lay in the repository at the last look; None before the first one."""
+        ...
+
+    def keep_tags_seen(self, tags: frozenset[str]) -> None: ...
+
     def rollout(self) -> Rollout: ...
     def save_rollout(
         self, rollout: Rollout, changed: Sequence[Release], records: Sequence[Record], alerts: Sequence[Alert] = ()
@@ -242,8 +248,18 @@ class Service(Protocol):
 
 
 class Images(Protocol):
+    """The service's ECR repository."""
+
     def pushed(self) -> Sequence[Push]:
-        """The repository's tagged images, newest first."""
+        """Each tag of each image; the image that was pushed last comes first."""
+        ...
+
+    def manifest(self, digest: str) -> Mapping[str, Any] | None:
+        """The manifest or index itself; None when it is not there (any more). Raises TryAgain."""
+        ...
+
+    def config(self, digest: str) -> Mapping[str, Any]:
+        """An image's config blob: for which platform it was built. Raises TryAgain."""
         ...
 
 

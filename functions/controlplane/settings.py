@@ -92,6 +92,7 @@ class _Service(Settings):
 class _Pushes(Settings):
     repository: str
     deploy_tag_pattern: str
+    cpu_architecture: str
 
 
 @dataclass(frozen=True)

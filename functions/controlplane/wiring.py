@@ -29,8 +29,9 @@ from .domain.caps import Caps
 from .domain.config import RECIPES, Config
 from .domain.drops import Columns, Drop
 from .domain.gate import Policy
-from .domain.images import Push, deployable
+from .domain.images import Push
 from .domain.machines import AttemptEnded, MachineChanged
+from .domain.manifests import Platform
 from .domain.pools import SpotPolicy, pools_of
 from .domain.serving import Placeholder, serving_release
 from .flows.common import on_conflict_again, tell_people
@@ -38,7 +39,8 @@ from .flows.incidents import Incidents
 from .flows.ingest import Ingest
 from .flows.launching import Launching, LaunchPolicy
 from .flows.machines import Machines
-from .flows.reconcile import Reconcile, push_cause
+from .flows.pushes import Pushes
+from .flows.reconcile import Reconcile
 from .flows.releasing import Releasing
 from .flows.runbook import RunBook
 from .flows.spending import Spending
@@ -131,11 +133,10 @@ def on_model_published(environ: Environ = os.environ) -> Callable[[str], list[st
 def on_image_pushed(environ: Environ = os.environ) -> Callable[[Push], list[str]]:
     """Raises IgnoredPush."""
     s = settings.OnImagePushed.load(environ)
-    releasing, tell = _releasing(s, _service(s)), _telling(s)
+    pushes, tell = _pushes(s, _releasing(s, _service(s))), _telling(s)
 
     def push(pushed: Push) -> list[str]:
-        image = deployable(pushed, repository=s.repository, tag_pattern=s.deploy_tag_pattern)
-        done = releasing.propose(push_cause(image), image=image.digest)
+        done = pushes.take(pushed)
         tell()
         return done
 
@@ -179,20 +180,19 @@ def on_alarm_changed(environ: Environ = os.environ) -> Callable[[AlarmChange], s
 def on_reconcile_due(environ: Environ = os.environ) -> Callable[[], list[str]]:
     s = settings.OnReconcileDue.load(environ)
     tell = _telling(s)
+    releasing = _releasing(s, _service(s))
     reconcile = Reconcile(
         ledger=_ledger(s),
         fleet=_fleet(s),
-        images=EcrImages(boto3.client("ecr"), s.repository),
+        pushes=_pushes(s, releasing),
         training=_training(s),
         launching=_launching(s),
         machines=_machines(s),
-        releasing=_releasing(s, _service(s)),
+        releasing=releasing,
         clock=clock,
         patience=_patience(s),
         policy=_policy(s),
         served_dataset=s.served_dataset,
-        repository=s.repository,
-        tag_pattern=s.deploy_tag_pattern,
     )
 
     def look() -> list[str]:
@@ -334,6 +334,17 @@ def _service(s: _ServiceSettings) -> EcsService:
 
 def _releasing(s: _ServiceSettings, service: EcsService) -> Releasing:
     return Releasing(ledger=_ledger(s), service=service, clock=clock, service_name=s.service)
+
+
+def _pushes(s: settings.OnImagePushed | settings.OnReconcileDue, releasing: Releasing) -> Pushes:
+    return Pushes(
+        ledger=_ledger(s),
+        images=EcrImages(boto3.client("ecr"), s.repository),
+        releasing=releasing,
+        repository=s.repository,
+        tag_pattern=s.deploy_tag_pattern,
+        platform=Platform(s.cpu_architecture),
+    )
 
 
 def _policy(s: settings.OnModelPublished | settings.OnReconcileDue) -> Policy:

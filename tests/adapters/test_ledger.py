@@ -360,3 +360,10 @@ def test_every_change_is_in_the_history_and_in_the_log(
     )["Items"]
     assert [item["id"]["S"] for item in items] == ["2026-01-01T12:00:00+00:00 drop 1 ACCEPTED"]
     assert '"subject": "drop 1", "was": "", "now": "ACCEPTED"' in capsys.readouterr().out
+
+
+def test_what_lay_in_the_repository_is_kept_for_the_next_look(ledger: Ledger) -> None:
+    assert ledger.tags_seen() is None
+    for seen in (frozenset({"sha256:1 v1", "sha256:1 größe"}), frozenset({"sha256:2 v2"}), frozenset[str]()):
+        ledger.keep_tags_seen(seen)
+        assert ledger.tags_seen() == seen

@@ -9,12 +9,10 @@ from typing import Any
 
 import pytest
 from botocore.stub import ANY, Stubber
-from controlplane.adapters.ecr_images import EcrImages
 from controlplane.adapters.sns_notifier import SnsNotifier
 from controlplane.adapters.sqs_timer import SqsTimer
 from controlplane.domain.alerts import Alert
 from controlplane.domain.batches import Batch
-from controlplane.domain.images import Push
 
 from tests.flows.fakes import NOON
 
@@ -63,22 +61,3 @@ def test_people_get_subject_and_body(aws: Clients) -> None:
     SnsNotifier(sns, topic).tell(alert)
     mail = json.loads(sqs.receive_message(QueueUrl=url)["Messages"][0]["Body"])
     assert (mail["Subject"], mail["Message"]) == ("Gr??e?", alert.body)
-
-
-def test_images_come_newest_first_with_each_of_their_tags(stubbed: Stubs) -> None:
-    def image(number: int, *tags: str) -> dict[str, Any]:
-        at = NOON + timedelta(days=number)
-        return {"imageDigest": f"sha256:{number}", "imageTags": list(tags), "imagePushedAt": at}
-
-    ecr, stub = stubbed("ecr")
-    asked = {"repositoryName": "inference", "filter": {"tagStatus": "TAGGED"}}
-    stub.add_response("describe_images", {"imageDetails": [image(1, "v1")], "nextToken": "more"}, asked)
-    stub.add_response(
-        "describe_images", {"imageDetails": [image(3, "v3", "v3.0"), image(2, "v2")]}, {**asked, "nextToken": "more"}
-    )
-    assert EcrImages(ecr, "inference").pushed() == [
-        Push("inference", "sha256:3", "v3"),
-        Push("inference", "sha256:3", "v3.0"),
-        Push("inference", "sha256:2", "v2"),
-        Push("inference", "sha256:1", "v1"),
-    ]

@@ -49,3 +49,45 @@ def test_another_repository_is_ignored() -> None:
 def test_only_a_sha256_digest_names_an_image(digest: str) -> None:
     with pytest.raises(IgnoredPush, match="digest"):
         judged("v1", digest=digest)
+
+
+OCI = "application/vnd.oci.image.manifest.v1+json"
+
+
+def typed(manifest_type: str, artifact_type: str = "") -> Push:
+    push = Push("tidegate/inference", DIGEST, "v1", manifest_type, artifact_type)
+    return deployable(push, repository="tidegate/inference", tag_pattern="v.+")
+
+
+@pytest.mark.parametrize(
+    ("manifest_type", "artifact_type"),
+    [
+        ("", ""),
+        (OCI, ""),
+        (OCI, "application/vnd.oci.image.config.v1+json"),
+        (
+            "application/vnd.docker.distribution.manifest.v2+json",
+            "application/vnd.docker.container.image.v1+json",
+        ),
+        ("application/vnd.oci.image.index.v1+json", ""),
+        ("application/vnd.docker.distribution.manifest.list.v2+json", ""),
+    ],
+)
+def test_an_image_or_an_index_is_deployed(manifest_type: str, artifact_type: str) -> None:
+    assert typed(manifest_type, artifact_type).digest == DIGEST
+
+
+@pytest.mark.parametrize(
+    ("manifest_type", "artifact_type"),
+    [
+        ("application/vnd.oci.artifact.manifest.v1+json", ""),
+        (OCI, "application/vnd.cncf.helm.config.v1+json"),
+        (OCI, "application/vnd.in-toto+json"),
+        (OCI, "application/vnd.dev.cosign.artifact.sig.v1+json"),
+        (OCI, "application/vnd.oci.empty.v1+json"),
+        ("", "application/vnd.cyclonedx+json"),
+    ],
+)
+def test_another_artifact_is_ignored_by_its_media_type(manifest_type: str, artifact_type: str) -> None:
+    with pytest.raises(IgnoredPush, match=r"not a container image: application/"):
+        typed(manifest_type, artifact_type)

@@ -150,6 +150,31 @@ class TestProposals:
         assert rollout.causes[-1] == "model m1099"
 
 
+class TestRefusals:
+    def test_what_cannot_be_deployed_fails_before_anything_rolls(self) -> None:
+        before = serving_v1_m1()
+        refused, changed = before.refuse(f"push {V2} v2", NOON, image=V2, why="linux/arm64")
+        assert [(told.number, told.state, told.image, told.reason) for told in changed] == [
+            (before.count + 1, ReleaseState.FAILED, V2, "linux/arm64")
+        ]
+        assert (refused.serving, refused.rolling, refused.waiting) == (before.serving, None, None)
+        assert refused.start(NOON) == (refused, None)
+
+    def test_the_same_push_is_refused_once(self) -> None:
+        refused, _ = Rollout().refuse(f"push {V2} v", NOON, image=V2, why="x")
+        assert refused.refuse(f"push {V2} v", NOON, image=V2, why="x") == (refused, [])
+        assert push(refused, V2) == refused
+
+    def test_what_rolls_and_what_waits_go_on(self) -> None:
+        rollout = push(roll(push(Rollout(), V1)), V2)
+        refused, _ = rollout.refuse(f"push {V3} v", NOON, image=V3, why="x")
+        assert (refused.rolling, refused.waiting) == (rollout.rolling, rollout.waiting)
+
+    def test_it_is_not_what_a_model_rolls_with_later(self) -> None:
+        refused, _ = Rollout().refuse(f"push {V2} v", NOON, image=V2, why="x")
+        assert promote(refused, "m1").waiting is None
+
+
 class TestSettling:
     def test_a_completed_deployment_with_our_digest_serves(self) -> None:
         before = serving_v1_m1()

@@ -26,10 +26,13 @@ from controlplane.domain.prices import Quote
 from controlplane.domain.refusals import Refusal
 from controlplane.domain.releases import Deployment, Release, Rollout, ServiceView
 from controlplane.domain.runs import Machine, Outcome, Queue, Run
-from controlplane.ports import Conflict, LaunchRefused, Record
+from controlplane.ports import Conflict, LaunchRefused, Record, TryAgain
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SENDING = timedelta(minutes=1)
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 
 
 @dataclass
@@ -59,6 +62,7 @@ class FakeLedger:
     the_paces: dict[tuple[str, str], Pace] = field(default_factory=dict)
     the_bills: dict[str, Bill] = field(default_factory=dict)
     the_quotes: dict[str, Quote] = field(default_factory=dict)
+    the_tags: frozenset[str] | None = None
     the_rollout: Rollout = field(default_factory=Rollout)
     releases: dict[int, Release] = field(default_factory=dict)
     answers: dict[str, Answer] = field(default_factory=dict)
@@ -174,6 +178,12 @@ class FakeLedger:
 
     def keep_quote(self, quote: Quote) -> None:
         self.the_quotes[quote.machine_type] = quote
+
+    def tags_seen(self) -> frozenset[str] | None:
+        return self.the_tags
+
+    def keep_tags_seen(self, tags: frozenset[str]) -> None:
+        self.the_tags = tags
 
     def rollout(self) -> Rollout:
         return self.the_rollout
@@ -453,10 +463,60 @@ class FakeService:
 
 @dataclass
 class FakeImages:
+    """ECR: a tag that moves leaves its old image; the images that were pushed last come first, whatever their tags.
+
+    `silent`: it does not answer now.
+    """
+
     pushes: list[Push] = field(default_factory=list)
+    manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
+    configs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    silent: bool = False
+
+    def push(
+        self, push: Push, *, architecture: str = "amd64", index: Sequence[str] = (), kind: str = OCI_CONFIG
+    ) -> None:
+        """An image, or an index of images of these architectures, or (`kind`) another artifact."""
+        self.pushes = [known for known in self.pushes if known.tag != push.tag]
+        order = list(self.manifests)
+        self.manifests.setdefault(push.digest, self._index(push, index) if index else self._image(architecture, kind))
+        self.pushes.append(push)
+        order += [digest for digest in self.manifests if digest not in order]
+        self.pushes.sort(key=lambda known: order.index(known.digest), reverse=True)
+
+    def _image(self, architecture: str, kind: str = OCI_CONFIG) -> dict[str, Any]:
+        config = f"sha256:{architecture:c>64}"
+        self.configs[config] = {"os": "linux", "architecture": architecture}
+        return {"mediaType": OCI_MANIFEST, "config": {"mediaType": kind, "digest": config}, "layers": []}
+
+    def _index(self, push: Push, architectures: Sequence[str]) -> dict[str, Any]:
+        children = []
+        for architecture in architectures:
+            child = child_digest(push, architecture)
+            self.manifests[child] = self._image(architecture)
+            os = "unknown" if architecture == "unknown" else "linux"
+            children.append({"digest": child, "platform": {"os": os, "architecture": architecture}})
+        return {"mediaType": OCI_INDEX, "manifests": children}
 
     def pushed(self) -> Sequence[Push]:
-        return self.pushes
+        return list(self.pushes)
+
+    def manifest(self, digest: str) -> Mapping[str, Any] | None:
+        self._answer()
+        return self.manifests.get(digest)
+
+    def config(self, digest: str) -> Mapping[str, Any]:
+        self._answer()
+        return self.configs[digest]
+
+    def _answer(self) -> None:
+        if self.silent:
+            raise TryAgain("ECR does not answer")
+
+
+def child_digest(index: Push, architecture: str) -> str:
+    """Of the manifest that an index of FakeImages holds for the architecture."""
+    return "sha256:" + hashlib.sha256(f"{index.digest} {architecture}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -213,6 +213,26 @@ def a_push(world: World) -> Event:
     return lambda: world.on_image_pushed(push)
 
 
+def a_push_of_an_index(world: World) -> Event:
+    push = world.push("v1", told=False, index=["arm64", "amd64", "unknown"])
+    return lambda: world.on_image_pushed(push)
+
+
+def a_push_for_another_platform(world: World) -> Event:
+    push = world.push("v1", told=False, architecture="arm64")
+    return lambda: world.on_image_pushed(push)
+
+
+def a_look_that_finds_an_old_image_under_a_new_tag(world: World) -> Event:
+    first = world.push("v1")
+    world.on_deployment_changed(world.service.completes())
+    world.push("v2")
+    world.on_deployment_changed(world.service.completes())
+    world.on_reconcile_due()
+    world.push("v1-again", told=False, of=first)
+    return world.on_reconcile_due
+
+
 def a_completion(world: World) -> Event:
     world.push("v1")
     world.push("v2")
@@ -285,6 +305,9 @@ FLOWS = {
     "a champion": Flow(a_champion),
     "a worse challenger": Flow(a_worse_challenger),
     "a push": Flow(a_push),
+    "a push of an index": Flow(a_push_of_an_index),
+    "a push for another platform": Flow(a_push_for_another_platform),
+    "a look that finds an old image under a new tag": Flow(a_look_that_finds_an_old_image_under_a_new_tag),
     "a completion": Flow(a_completion),
     "a fall": Flow(a_fall),
     "slow answers": Flow(slow_answers, durable=True),

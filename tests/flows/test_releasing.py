@@ -155,7 +155,7 @@ def test_the_end_of_a_foreign_deployment_changes_nothing() -> None:
 def test_a_push_that_serves_already_under_a_new_tag_is_no_release() -> None:
     world = World()
     push = rolled_out(world, "v1")
-    world.on_image_pushed(Push(push.repository, push.digest, "v1-again"))
+    world.push("v1-again", of=push)
     assert world.service.made == 1
 
 
@@ -186,7 +186,7 @@ def test_a_release_that_starts_while_ecs_is_being_looked_at_is_not_taken_for_fal
 
 def test_a_push_that_comes_while_another_writes_is_not_lost() -> None:
     world = World()
-    read, pending = world.ledger.rollout, [Push("tidegate/inference", "sha256:" + "b" * 64, "v2")]
+    read, pending = world.ledger.rollout, [world.push("v2", told=False)]
 
     def read_and_be_overtaken() -> Rollout:
         seen = read()
@@ -198,4 +198,4 @@ def test_a_push_that_comes_while_another_writes_is_not_lost() -> None:
     world.push("v1")
     rollout = read()
     assert rollout.rolling and rollout.waiting
-    assert {rollout.rolling.image, rollout.waiting.image} == {"sha256:" + "b" * 64, world.images.pushes[0].digest}
+    assert {rollout.rolling.image, rollout.waiting.image} == {push.digest for push in world.images.pushes}

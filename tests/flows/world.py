@@ -15,7 +15,8 @@ from controlplane.domain.caps import Caps
 from controlplane.domain.config import Config
 from controlplane.domain.drops import Columns, Drop
 from controlplane.domain.gate import Policy
-from controlplane.domain.images import Push, deployable
+from controlplane.domain.images import Push
+from controlplane.domain.manifests import Platform
 from controlplane.domain.pools import SpotPolicy, pools_of
 from controlplane.domain.runs import Outcome, Run
 from controlplane.flows.common import on_conflict_again, tell_people
@@ -23,7 +24,8 @@ from controlplane.flows.incidents import Incidents
 from controlplane.flows.ingest import Ingest
 from controlplane.flows.launching import Launching, LaunchPolicy
 from controlplane.flows.machines import Machines
-from controlplane.flows.reconcile import Reconcile, push_cause
+from controlplane.flows.pushes import Pushes
+from controlplane.flows.reconcile import Reconcile
 from controlplane.flows.releasing import Releasing
 from controlplane.flows.runbook import RunBook
 from controlplane.flows.spending import Spending
@@ -183,9 +185,10 @@ class World:
         self.fleet.gone.add(machine)
         self.on_machine_changed(machine, alive=False)
 
-    def push(self, tag: str, *, told: bool = True) -> Push:
-        push = Push(REPOSITORY, f"sha256:{tag:0>64}".replace("v", "0"), tag)
-        self.images.pushes.insert(0, push)
+    def push(self, tag: str, *, told: bool = True, of: Push | None = None, **built: Any) -> Push:
+        """A new image; or that of an earlier push under a new tag. `built` says what it is, see FakeImages."""
+        push = Push(REPOSITORY, of.digest if of else f"sha256:{tag:0>64}".replace("v", "0"), tag)
+        self.images.push(push, **built)
         if told:
             self.on_image_pushed(push)
         return push
@@ -246,8 +249,7 @@ class World:
         self._tell()
 
     def on_image_pushed(self, push: Push) -> None:
-        image = deployable(push, repository=REPOSITORY, tag_pattern="v.+")
-        self._releasing().propose(push_cause(image), image=image.digest)
+        self._pushes().take(push)
         self._tell()
 
     def on_deployment_changed(self, ended: str | None) -> None:
@@ -273,7 +275,7 @@ class World:
         found = Reconcile(
             ledger=guard(self.ledger),
             fleet=guard(self.fleet),
-            images=guard(self.images),
+            pushes=self._pushes(),
             training=self._training(),
             launching=self._launching(),
             machines=self._machines(),
@@ -282,8 +284,6 @@ class World:
             patience=PATIENCE,
             policy=POLICY,
             served_dataset=self.served_dataset,
-            repository=REPOSITORY,
-            tag_pattern="v.+",
         ).look()
         self._tell()
         return found
@@ -337,6 +337,10 @@ class World:
 
     def _releasing(self) -> Releasing:
         return Releasing(self.fuse.guard(self.ledger), self.fuse.guard(self.service), self.clock, "service")
+
+    def _pushes(self) -> Pushes:
+        guard = self.fuse.guard
+        return Pushes(guard(self.ledger), guard(self.images), self._releasing(), REPOSITORY, "v.+", Platform("X86_64"))
 
     def _tell(self) -> None:
         tell_people(self.fuse.guard(self.ledger), self.fuse.guard(self.notifier), self.clock)

@@ -136,7 +136,8 @@ class TestAMachine:
 class TestAnImage:
     def test_the_sample(self) -> None:
         digest = "sha256:7f5b2640fe6fb4f46592dfd3410c4a79dac4f89e4782432e0378abcd1234aaaa"
-        assert on_image_pushed.parse(sample("on_image_pushed")) == Push("tidegate-local/inference", digest, "v1")
+        kind = "application/vnd.oci.image.manifest.v1+json"
+        assert on_image_pushed.parse(sample("on_image_pushed")) == Push("tidegate-local/inference", digest, "v1", kind)
 
     @pytest.mark.parametrize("untagged", [{"image-tag": ""}, {}])
     def test_an_untagged_push_has_an_empty_tag_or_none(self, untagged: dict[str, str]) -> None:
@@ -148,7 +149,13 @@ class TestAnImage:
     def test_older_pushes_tell_no_media_type(self) -> None:
         event = sample("on_image_pushed")
         del event["detail"]["manifest-media-type"]
-        assert on_image_pushed.parse(event).tag == "v1"
+        push = on_image_pushed.parse(event)
+        assert (push.tag, push.manifest_type, push.artifact_type) == ("v1", "", "")
+
+    def test_an_artifact_tells_its_type(self) -> None:
+        event = sample("on_image_pushed")
+        event["detail"]["artifact-media-type"] = "application/vnd.cncf.helm.config.v1+json"
+        assert on_image_pushed.parse(event).artifact_type == "application/vnd.cncf.helm.config.v1+json"
 
 
 class TestADeployment:

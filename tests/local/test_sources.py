@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from local import sources
+from local import scans, sources
 from local.aws import Aws
+from local.engine.registry import OCI_MANIFEST
 
 AT = datetime(2019, 10, 2, 17, 4, 40, 989000, tzinfo=UTC)
 ENVELOPE = {"version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail"}
@@ -24,7 +27,7 @@ DEPLOYMENT: dict[str, Any] = {"id": "ecs-svc/1", "updatedAt": AT}
 def test_all_events_share_the_envelope() -> None:
     for event in (
         sources.machine_state("us-east-1", "i-1", "running"),
-        sources.image_action("us-east-1", "r", "sha256:1", "v1", "m"),
+        sources.image_action("us-east-1", "r", "sha256:1", "v1", ("m", "")),
         sources.alarm_state("us-east-1", METRIC, PREVIOUS),
     ):
         assert set(event) == ENVELOPE
@@ -151,8 +154,8 @@ def test_a_push_is_told_once_a_tag_and_scanned_where_the_repository_scans(aws: A
     ecr.put_image(repositoryName=name, imageManifest=manifest("a"), imageTag="v1")
     assert told(look(), name) == [("PUSH", "v1")]
     assert told(look(), name) == []
-    clock.now = sources.SCAN_SECONDS
-    scan = [event for event in look() if event["detail-type"] == "ECR Image Scan"]
+    clock.now = scans.SCAN_SECONDS
+    scan = [e for e in look() if e["detail-type"] == "ECR Image Scan" and e["detail"]["repository-name"] == name]
     assert [event["detail"]["finding-severity-counts"] for event in scan] == [{}]
     assert told(scan, name) == [("SCAN", "['v1']")]
     assert told(look(), name) == []
@@ -176,6 +179,49 @@ def test_an_untagged_push_has_an_empty_tag_and_a_deleted_image_is_told(aws: Aws)
     assert told(look(), name) == [("PUSH", "")]
     ecr.batch_delete_image(repositoryName=name, imageIds=[{"imageDigest": image}])
     assert told(look(), name) == [("DELETE", "")]
+
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+
+
+def test_a_multi_arch_push_is_told_as_an_index_with_the_tag_and_children_without_and_only_those_are_scanned(
+    aws: Aws, emulator_state: Path
+) -> None:
+    ecr, clock, name = aws.client("ecr"), Clock(), f"r-{uuid.uuid4().hex[:8]}"
+    look = sources.images(aws, clock, lambda: scans.read(emulator_state))
+    ecr.create_repository(repositoryName=name, imageScanningConfiguration={"scanOnPush": True})
+    image = json.dumps({"config": {"mediaType": CONFIG}, "of": name})
+    child = ecr.put_image(repositoryName=name, imageManifest=image, imageManifestMediaType=OCI_MANIFEST)["image"]
+    digest = child["imageId"]["imageDigest"]
+    index = json.dumps({"manifests": [{"digest": digest}]})
+    ecr.put_image(repositoryName=name, imageManifest=index, imageManifestMediaType=INDEX, imageTag="v1")
+    mine = [event["detail"] for event in look() if event["detail"]["repository-name"] == name]
+    assert sorted(
+        (told["image-tag"], told["manifest-media-type"], told.get("artifact-media-type")) for told in mine
+    ) == [("", OCI_MANIFEST, CONFIG), ("v1", INDEX, None)]
+    scans.write(emulator_state, [scans.Scanned(digest, (scans.Finding("CVE-1", "HIGH", "zlib"),))])
+    clock.now = scans.SCAN_SECONDS
+    try:
+        [scan] = [event["detail"] for event in look() if event["detail"]["repository-name"] == name]
+    finally:
+        scans.write(emulator_state, [])
+    assert (scan["image-digest"], scan["finding-severity-counts"]) == (digest, {"HIGH": 1})
+
+
+@pytest.mark.parametrize(
+    ("status", "told_of"), [("FAILED", ["FAILED"]), ("UNSUPPORTED_IMAGE", ["FAILED"]), ("IN_PROGRESS", [])]
+)
+def test_a_scan_may_fail_or_never_end(aws: Aws, status: str, told_of: list[str]) -> None:
+    ecr, clock, name = aws.client("ecr"), Clock(), f"r-{uuid.uuid4().hex[:8]}"
+    look = sources.images(aws, clock, lambda: [scans.Scanned("v*", status=status)])
+    ecr.create_repository(repositoryName=name, imageScanningConfiguration={"scanOnPush": True})
+    ecr.put_image(repositoryName=name, imageManifest=manifest("a"), imageTag="v1")
+    look()
+    clock.now = scans.SCAN_SECONDS
+    mine = [event["detail"] for event in look() if event["detail"]["repository-name"] == name]
+    assert [told["scan-status"] for told in mine] == told_of
+    assert all("finding-severity-counts" not in told for told in mine)
 
 
 def test_an_alarm_is_told_when_its_state_changes_with_the_state_before(aws: Aws) -> None:

@@ -7,7 +7,7 @@
     rest          <lifecycle> <type> <subnet>   a pool that is left out for a while
     suspect       <machine id>         a machine that was found without a run, and when first
     bill <yyyy-mm>  <machine>          pace <recipe>  <dataset>     quote  <machine type>
-    rollout       "service"            release  <number>
+    rollout       "service"            release  <number>     tags  "seen"
     answer        <incident>           alert  <alert id>   unsent  <alert id>
     history <yyyy-mm>  <time> <subject>  append-only
 
@@ -171,6 +171,15 @@ class DynamoLedger:
         self._dynamodb.put_item(
             TableName=self._table, Item={**_key("quote", quote.machine_type), "doc": {"S": encode(quote)}}
         )
+
+    # -- images -------------------------------------------------------------------------------------------------------
+    def tags_seen(self) -> frozenset[str] | None:
+        item = self._item("tags", "seen")
+        return frozenset(json.loads(item["doc"]["S"])) if item else None
+
+    def keep_tags_seen(self, tags: frozenset[str]) -> None:
+        doc = json.dumps(sorted(tags))
+        self._dynamodb.put_item(TableName=self._table, Item={**_key("tags", "seen"), "doc": {"S": doc}})
 
     # -- the rollout --------------------------------------------------------------------------------------------------
     def rollout(self) -> Rollout:

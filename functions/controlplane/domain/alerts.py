@@ -131,13 +131,28 @@ def few_pools(why: str) -> Alert:
     )
 
 
+def release_refused(release: Release, serving: Release | None, service: str) -> Alert:
+    """FAILED before it rolled; `serving` is what serves now."""
+    return Alert.of(
+        f"release {release.number} {release.state}",
+        f"Tidegate: release {release.number} refused",
+        happened=f"Release {release.number} ({release.cause}) is {release.state} and was not rolled out.",
+        why=release.reason,
+        done=f"Nothing was changed. {_now_serves(serving)}",
+        to_do="Mend it, and push again under a new tag.",
+        look=f"ECS service {service}",
+    )
+
+
+def _now_serves(serving: Release | None) -> str:
+    if serving is None:
+        return "No release serves; the placeholder answers."
+    return f"Release {serving.number} serves (image {serving.image}, model {serving.model or 'none'})."
+
+
 def release_settled(release: Release, serving: Release | None, service: str) -> Alert:
     """SERVING, FAILED or ROLLED_BACK; `serving` is what serves now."""
-    now_serves = (
-        f"Release {serving.number} serves (image {serving.image}, model {serving.model or 'none'})."
-        if serving
-        else "No release serves; the placeholder answers."
-    )
+    now_serves = _now_serves(serving)
     if release.state is ReleaseState.SERVING:
         subject, done, to_do = (f"Tidegate: release {release.number} serves", now_serves, "Nothing.")
     else:

@@ -7,6 +7,15 @@ from dataclasses import dataclass
 
 SIGNATURE_TAG = re.compile(r"^sha256-[0-9a-f]{64}(\.(sig|att|sbom))?$")
 DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
+IMAGE_CONFIGS = frozenset(
+    {"application/vnd.docker.container.image.v1+json", "application/vnd.oci.image.config.v1+json"}
+)
+INDEXES = frozenset(
+    {"application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"}
+)
+MANIFESTS = frozenset(
+    {"application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"}
+)
 
 
 class IgnoredPush(Exception):
@@ -15,15 +24,22 @@ class IgnoredPush(Exception):
 
 @dataclass(frozen=True)
 class Push:
-    """One ECR Image Action; `tag` is "" when untagged."""
+    """One ECR Image Action; `tag` is "" when untagged. Pushes before 2023 tell no media types; then they are ""."""
 
     repository: str
     digest: str
     tag: str
+    manifest_type: str = ""
+    artifact_type: str = ""
+
+    @property
+    def cause(self) -> str:
+        """A digest under a new tag is another push: a person's decision. The same event twice is not."""
+        return f"push {self.digest} {self.tag}"
 
 
 def deployable(push: Push, *, repository: str, tag_pattern: str) -> Push:
-    """The push itself, when it is for the service. Raises IgnoredPush."""
+    """The push itself, when it may be for the service by what the event tells. Raises IgnoredPush."""
     if push.repository != repository:
         raise IgnoredPush(f"another repository: {push.repository}")
     if not push.tag:
@@ -34,4 +50,8 @@ def deployable(push: Push, *, repository: str, tag_pattern: str) -> Push:
         raise IgnoredPush(f"tag {push.tag} does not match {tag_pattern}")
     if not DIGEST.match(push.digest):
         raise IgnoredPush(f"no sha256 digest: {push.digest}")
+    if push.manifest_type and push.manifest_type not in MANIFESTS | INDEXES:
+        raise IgnoredPush(f"not a container image: {push.manifest_type}")
+    if push.manifest_type not in INDEXES and push.artifact_type and push.artifact_type not in IMAGE_CONFIGS:
+        raise IgnoredPush(f"not a container image: {push.artifact_type}")
     return push

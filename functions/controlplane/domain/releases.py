@@ -106,6 +106,14 @@ class Rollout:
         proposed = Release(number=self.count + 1, cause=cause, image=image, model=model, since=now, reason=cause)
         return replace(known, count=proposed.number, waiting=proposed), [*changed, proposed]
 
+    def refuse(self, cause: str, now: datetime, *, image: str, why: str) -> tuple[Rollout, list[Release]]:
+        """A proposal that cannot be deployed: it fails before anything rolls. A known cause changes nothing."""
+        if cause in self.causes:
+            return self, []
+        asked = Release(number=self.count + 1, cause=cause, image=image, model=None)
+        refused = asked.now(ReleaseState.FAILED, now, why)
+        return replace(self, count=refused.number, causes=(*self.causes, cause)[-1000:]), [refused]
+
     def _serves(self, image: str | None, model: str | None) -> bool:
         serving = self.serving
         return serving is not None and image in {None, serving.image} and model in {None, serving.model}

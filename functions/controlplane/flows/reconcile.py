@@ -8,13 +8,12 @@ from datetime import datetime, timedelta
 
 from ..domain import alerts, gate
 from ..domain.batches import Patience
-from ..domain.images import IgnoredPush, Push, deployable
-from ..domain.releases import digests_known_to
 from ..domain.runs import Run, RunState
-from ..ports import Fleet, Images, Ledger, Record
+from ..ports import Fleet, Ledger, Record
 from .common import Clock
 from .launching import Launching
 from .machines import NOTHING, Machines
+from .pushes import Pushes
 from .releasing import Releasing
 from .training import Training
 
@@ -26,7 +25,7 @@ BETWEEN_TWO_LOOKS = timedelta(minutes=4)  # a machine is ended when it is found 
 class Reconcile:
     ledger: Ledger
     fleet: Fleet
-    images: Images
+    pushes: Pushes
     training: Training
     launching: Launching
     machines: Machines
@@ -35,8 +34,6 @@ class Reconcile:
     patience: Patience
     policy: gate.Policy
     served_dataset: str
-    repository: str
-    tag_pattern: str
 
     def look(self) -> list[str]:
         """Return what was found and done, a line each. One part that fails does not keep the others from being done."""
@@ -50,7 +47,7 @@ class Reconcile:
             self._orphans,
             self._guards,
             self._champion,
-            self._images,
+            self.pushes.missed,
             self.releasing.settle,
             self._serving,
             self._launches,
@@ -163,22 +160,6 @@ class Reconcile:
             return ""
         run = self.training.model_published(run_id, policy=self.policy, served_dataset=self.served_dataset)
         return f"published, now {run.state}" if run else ""
-
-    def _images(self) -> list[str]:
-        """The newest deployable push, if its event never came. Older ones were overtaken and are left."""
-        for push in self.images.pushed():
-            try:
-                image = deployable(push, repository=self.repository, tag_pattern=self.tag_pattern)
-            except IgnoredPush:
-                continue
-            if image.digest in digests_known_to(self.ledger.rollout()):
-                return []
-            return self.releasing.propose(push_cause(image), image=image.digest)
-        return []
-
-
-def push_cause(push: Push) -> str:
-    return f"push {push.digest} {push.tag}"
 
 
 def _why_orphaned(

@@ -31,6 +31,26 @@ class Releasing:
         changed = on_conflict_again(step)
         return [_told(release) for release in [*changed, *self.advance()]]
 
+    def go_on(self) -> list[str]:
+        """Start what waits, and go on where a function died."""
+        return [_told(release) for release in self.advance()]
+
+    def knows(self, cause: str) -> bool:
+        return cause in self.ledger.rollout().causes
+
+    def refuse(self, cause: str, *, image: str, why: str) -> list[str]:
+        """Record and tell that what was proposed cannot be deployed; what serves stays."""
+
+        def step() -> list[Release]:
+            rollout = self.ledger.rollout()
+            refused, changed = rollout.refuse(cause, self.clock(), image=image, why=why)
+            noted = [alerts.release_refused(release, rollout.serving, self.service_name) for release in changed]
+            if changed:
+                self._save(rollout, refused, changed, noted)
+            return changed
+
+        return [_told(release) for release in on_conflict_again(step)]
+
     def settle(self, ended: str | None = None) -> list[str]:
         """Look at ECS; settle what rolls; start what waits.
 
