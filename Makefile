@@ -12,7 +12,7 @@ export SAM_CLI_TELEMETRY = 0
 export PYTHONPATH = .:functions:inference_image
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down env status push inbox invoke interrupt capacity train serve bench bench-big check fmt test test-fast deploy pipeline push-image redrive docs lock clean
+.PHONY: help setup demo up down env status push inbox invoke interrupt capacity train serve bench bench-big check fmt test test-fast test-engine deploy pipeline push-image redrive docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -85,6 +85,10 @@ fmt: $(VENV)/.ready ## mend what can be mended by itself
 
 test: $(VENV)/.ready ## all tests; those that need a container engine or a browser say so when they are skipped
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test-engine: $(VENV)/.ready ## the tests that need a container engine; says what to do when none answers
+	@$(BIN)/python -m tests.engine.ready
+	$(BIN)/python -m pytest -m engine --durations 10
 
 test-fast: $(VENV)/.ready ## without the tests that start parts of the local cloud
 	$(BIN)/python -m pytest -m "not e2e and not browser and not engine"

@@ -1,12 +1,11 @@
 """The choice of the engine, and containers of a real engine through the stand-in where one answers.
 
-`tests/local_engine/engine.sh` makes the base image for the tests marked `engine`.
+`.ci/engine` starts one and makes the base images where there are none.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -23,11 +22,10 @@ from local.aws import Aws
 from local.engine.docker import DEFAULT_HOST, LABEL, Choice, Docker, EngineFault, choose, last_word, unusable
 from local.images import PushRefused
 from local.processes import wait_until
+from tests.engine.ready import BASE, HOST, missing
 from tests.local_engine.conftest import Cloud, running_cloud
 from tests.local_engine.helpers import APP, CRASHES, REGION, REPOSITORY, image_folder
 
-BASE = os.environ.get("TIDEGATE_BASE_IMAGE", "tidegate-base:bookworm")
-HOST = os.environ.get("DOCKER_HOST") or DEFAULT_HOST
 DOCKERFILE = f"""
 FROM {BASE}
 ARG IMAGE_VERSION
@@ -42,23 +40,12 @@ CMD ["serve"]
 """
 
 
-def has_base(config: Path) -> bool:
-    try:
-        Docker(HOST, config)("image", "inspect", BASE)
-    except EngineFault:
-        return False
-    return True
-
-
 @pytest.fixture(scope="session")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Docker:
     """The engine of this machine; what is missing is the reason why the test is skipped."""
-    config = tmp_path_factory.mktemp("docker")
-    if fault := unusable(HOST):
+    if fault := missing():
         pytest.skip(fault)
-    if not has_base(config):
-        pytest.skip(f"The engine has no image {BASE}. Make it: sh tests/local_engine/engine.sh")
-    return Docker(HOST, config)
+    return Docker(HOST, tmp_path_factory.mktemp("docker"))
 
 
 @pytest.fixture(scope="session")
