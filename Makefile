@@ -12,7 +12,7 @@ export SAM_CLI_TELEMETRY = 0
 export PYTHONPATH = .:functions:inference_image
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down env status push inbox invoke interrupt capacity train serve bench bench-big check fmt test test-fast test-engine deploy pipeline push-image redrive docs lock clean
+.PHONY: help setup demo up down env status push inbox invoke interrupt capacity findings train serve bench bench-big check fmt test test-fast test-engine deploy pipeline push-image redrive docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -53,6 +53,9 @@ interrupt: $(VENV)/.ready ## announce a Spot interruption to the machine that tr
 
 capacity: $(VENV)/.ready ## which machines the local cloud refuses: make capacity [REFUSE='spot:*:*:InsufficientInstanceCapacity' | CLEAR=1]
 	@$(LOCAL) capacity $(if $(CLEAR),--clear) $(if $(REFUSE),--refuse $(foreach refusal,$(REFUSE),'$(refusal)'))
+
+findings: $(VENV)/.ready ## what scans find locally: make findings [IMAGE=v2 ADD='CVE-2026-1:CRITICAL:zlib' | IMAGE=v2 STATUS=FAILED | CLEAR=1]
+	@$(LOCAL) findings $(if $(IMAGE),'$(IMAGE)') $(if $(STATUS),--status $(STATUS)) $(if $(CLEAR),--clear) $(if $(ADD),--add $(foreach found,$(ADD),'$(found)'))
 
 train: $(VENV)/.ready ## a model from a CSV on this machine, without AWS: make train CSV=reviews.csv OUT=build/model [TEST= RECIPE= ENCODER= KNOBS=]
 	@$(if $(and $(CSV),$(OUT)),,echo "Say which file and where to: make train CSV=reviews.csv OUT=build/model" >&2; exit 2;) \

@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local import capacity as refusing
 from local import inbox as mail
 from local import invoke as sam_local
+from local import scans
 from local.cloud import STATE, Cloud, CloudFault, default_port
 from local.deploy import Deployed, DeployFault
 from local.images import PushRefused
@@ -169,6 +170,23 @@ def capacity(cloud: Cloud, given: argparse.Namespace) -> int:
     return 0
 
 
+def findings(cloud: Cloud, given: argparse.Namespace) -> int:
+    must_run(cloud)
+    known = [] if given.clear else scans.read(cloud.state)
+    if given.image:
+        found = tuple(map(scans.Finding.of, given.add or []))
+        known = [scan for scan in known if scan.image != given.image]
+        known.insert(0, scans.Scanned(given.image, found, given.status))
+    if given.clear or given.image:
+        scans.write(cloud.state, known)
+    for scan in known:
+        found_there = ", ".join(map(str, scan.findings)) or "nothing"
+        cloud.say(f"image {scan.image}: {found_there if scan.status == 'COMPLETE' else scan.status}")
+    if not known:
+        cloud.say("Scans find nothing.")
+    return 0
+
+
 def alarm(cloud: Cloud, given: argparse.Namespace) -> int:
     must_run(cloud)
     cloud.alarm(given.name, given.value, given.reason)
@@ -221,6 +239,12 @@ def parser() -> argparse.ArgumentParser:
     how = "for example spot:*:*:InsufficientInstanceCapacity, or *:c6i.*:us-east-1a:Unsupported"
     pools.add_argument("--refuse", nargs="+", metavar="LIFECYCLE:TYPE:ZONE:CODE", help=how)
     pools.add_argument("--clear", action="store_true", help="refuse nothing else")
+    found = add("findings", findings, "Say what the scans of images find, or let them find something.")
+    found.add_argument("image", nargs="?", help="a digest, a tag, or * for any (default: only show)")
+    found.add_argument("--add", nargs="+", metavar="NAME:SEVERITY:PACKAGE", help="for example CVE-2026-1:CRITICAL:zlib")
+    how = "how the scan ends; IN_PROGRESS = never (default: COMPLETE)"
+    found.add_argument("--status", choices=scans.STATUSES, default="COMPLETE", help=how)
+    found.add_argument("--clear", action="store_true", help="find nothing else")
     changed = add("alarm", alarm, "Set an alarm's state, as `aws cloudwatch set-alarm-state` does.")
     changed.add_argument("name")
     changed.add_argument("value", metavar="STATE", choices=["OK", "ALARM", "INSUFFICIENT_DATA"])
@@ -234,7 +258,7 @@ def main() -> int:
         cloud = Cloud(state=given.state, port=default_port(), say=teller())
         does: Command = given.does
         return does(cloud, given)
-    except (CloudFault, DeployFault, PushRefused, refusing.BadRefusal) as fault:
+    except (CloudFault, DeployFault, PushRefused, refusing.BadRefusal, scans.BadFinding) as fault:
         print(fault, file=sys.stderr)
     except ClientError as fault:
         print(f"The local cloud refused: {fault.response['Error']['Message']}", file=sys.stderr)

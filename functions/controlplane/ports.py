@@ -20,6 +20,7 @@ from .domain.prices import Quote
 from .domain.refusals import Refusal
 from .domain.releases import Release, Rollout, ServiceView
 from .domain.runs import Machine, Outcome, Queue, Run
+from .domain.scans import Scan
 
 
 class TryAgain(Exception):
@@ -260,6 +261,12 @@ class Images(Protocol):
 
     def config(self, digest: str) -> Mapping[str, Any]:
         """An image's config blob: for which platform it was built. Raises TryAgain."""
+        ...
+
+
+class Scans(Protocol):
+    def scan(self, image: str) -> Scan:
+        """What the scan says of the image (a digest) now. Raises TryAgain."""
         ...
 
 

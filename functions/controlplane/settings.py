@@ -89,8 +89,15 @@ class _Service(Settings):
 
 
 @dataclass(frozen=True)
-class _Pushes(Settings):
+class _Scans(Settings):
     repository: str
+    scan_policy: str
+    max_severity: str
+    scan_timeout_minutes: int
+
+
+@dataclass(frozen=True)
+class _Pushes(_Scans):
     deploy_tag_pattern: str
     cpu_architecture: str
 
@@ -117,6 +124,11 @@ class OnModelPublished(_Runs, _Gate, _Service):
 
 @dataclass(frozen=True)
 class OnImagePushed(_Pushes, _Service):
+    pass
+
+
+@dataclass(frozen=True)
+class OnImageScanned(_Scans, _Service):
     pass
 
 

@@ -17,6 +17,7 @@ from .adapters.aws_prices import AwsPrices
 from .adapters.dynamo_ledger import DynamoLedger
 from .adapters.ec2_fleet import Ec2Fleet
 from .adapters.ecr_images import EcrImages
+from .adapters.ecr_scans import EcrScans
 from .adapters.ecs_service import EcsService
 from .adapters.s3_bucket import S3Bucket
 from .adapters.scheduler_guard import SchedulerGuard
@@ -33,6 +34,7 @@ from .domain.images import Push
 from .domain.machines import AttemptEnded, MachineChanged
 from .domain.manifests import Platform
 from .domain.pools import SpotPolicy, pools_of
+from .domain.scans import ScanPolicy
 from .domain.serving import Placeholder, serving_release
 from .flows.common import on_conflict_again, tell_people
 from .flows.incidents import Incidents
@@ -43,6 +45,7 @@ from .flows.pushes import Pushes
 from .flows.reconcile import Reconcile
 from .flows.releasing import Releasing
 from .flows.runbook import RunBook
+from .flows.scanning import Scanning
 from .flows.spending import Spending
 from .flows.training import Training
 
@@ -143,6 +146,19 @@ def on_image_pushed(environ: Environ = os.environ) -> Callable[[Push], list[str]
     return push
 
 
+def on_image_scanned(environ: Environ = os.environ) -> Callable[[str], list[str]]:
+    """The event is a hint to look; what ECR says now is what counts."""
+    s = settings.OnImageScanned.load(environ)
+    scanning, tell = _scanning(s, _releasing(s, _service(s))), _telling(s)
+
+    def scanned(image: str) -> list[str]:
+        done = scanning.told(image)
+        tell()
+        return done
+
+    return scanned
+
+
 def on_deployment_changed(environ: Environ = os.environ) -> Callable[[str | None], list[str]]:
     """The event (the deployment that ended, if one did) is a hint; what ECS says now is what counts."""
     s = settings.OnDeploymentChanged.load(environ)
@@ -226,6 +242,7 @@ _RunSettings = settings.OnBatchSettled | settings.OnMachineChanged | settings.On
 _ServiceSettings = (
     settings.OnModelPublished
     | settings.OnImagePushed
+    | settings.OnImageScanned
     | settings.OnDeploymentChanged
     | settings.OnAlarmChanged
     | settings.OnReconcileDue
@@ -341,9 +358,26 @@ def _pushes(s: settings.OnImagePushed | settings.OnReconcileDue, releasing: Rele
         ledger=_ledger(s),
         images=EcrImages(boto3.client("ecr"), s.repository),
         releasing=releasing,
+        scanning=_scanning(s, releasing),
         repository=s.repository,
         tag_pattern=s.deploy_tag_pattern,
         platform=Platform(s.cpu_architecture),
+    )
+
+
+_ScanSettings = settings.OnImagePushed | settings.OnImageScanned | settings.OnReconcileDue
+
+
+def _scanning(s: _ScanSettings, releasing: Releasing) -> Scanning:
+    return Scanning(
+        ledger=_ledger(s),
+        scans=EcrScans(boto3.client("ecr"), s.repository),
+        releasing=releasing,
+        clock=clock,
+        policy=ScanPolicy(s.scan_policy),
+        highest=s.max_severity,
+        patience=timedelta(minutes=s.scan_timeout_minutes),
+        repository=s.repository,
     )
 
 

@@ -18,6 +18,7 @@ ANY_RESOURCE = {
     "LaunchMachines.SeeQuotas": "servicequotas:GetServiceQuota knows no resources",
     "PullTrainerImage.LogInToTheRegistry": "ecr:GetAuthorizationToken knows no resources",
     "TaskExecutionRole.LogIn": "ecr:GetAuthorizationToken knows no resources",
+    "SeeScans.SeeFindingsOfInspector": "inspector2:List* know no resources",
     "RollService.SeeTasks": "ecs:ListTasks knows clusters by condition only, and there is one",
     "RollService.ReadAndRegisterRevisions": "ecs:DescribeTaskDefinition and RegisterTaskDefinition know no resources",
 }

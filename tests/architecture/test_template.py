@@ -28,6 +28,7 @@ PLAIN = {"AWS::StackName": "tidegate-local", "AWS::Region": "us-east-1", "AWS::A
 NAMES = {  # what the sample events call the stack's resources
     "Bucket": "tidegate-local-bucket",
     "Repository": "tidegate-local/inference",
+    "Repository.Arn": "arn:aws:ecr:us-east-1:000000000000:repository/tidegate-local/inference",
     "InferenceService": "arn:aws:ecs:us-east-1:000000000000:service/tidegate-local-cluster/tidegate-local-service",
 }
 NO_DEAD_LETTERS = {
@@ -40,6 +41,8 @@ def resolved(value: Any) -> Any:
     if isinstance(value, list):
         return [resolved(item) for item in value]
     if isinstance(value, dict):
+        if "Fn::GetAtt" in value:
+            return NAMES[value["Fn::GetAtt"] if isinstance(value["Fn::GetAtt"], str) else ".".join(value["Fn::GetAtt"])]
         if "Ref" in value:
             return {**PLAIN, **NAMES}[value["Ref"]]
         if "Fn::Sub" in value:
@@ -118,6 +121,10 @@ def changed(event: Any, path: str, value: Any) -> Any:
         ("on_image_pushed", "detail.result", "FAILURE"),
         ("on_image_pushed", "detail.action-type", "DELETE"),
         ("on_image_pushed", "detail.repository-name", "another"),
+        ("on_image_scanned", "detail.repository-name", "another"),
+        ("on_image_scanned", "detail-type", "ECR Scan Resource Change"),
+        ("on_image_scanned.inspector", "detail.repository-name", "arn:aws:ecr:us-east-1:000000000000:repository/a"),
+        ("on_image_scanned.inspector", "detail-type", "Inspector2 Finding"),
         ("on_alarm_changed", "detail.alarmName", "another-stack-latency-high"),
         ("on_alarm_changed", "detail-type", "CloudWatch Alarm Configuration Change"),
         ("on_deployment_changed", "resources", ["arn:aws:ecs:us-east-1:000000000000:service/another/service"]),
@@ -126,9 +133,9 @@ def changed(event: Any, path: str, value: Any) -> Any:
     ],
 )
 def test_a_rule_leaves_alone_what_is_not_ours(rule: str, path: str, value: Any) -> None:
-    event = routed_events()[rule]
-    assert matches(RULES[rule], event)
-    assert not matches(RULES[rule], changed(event, path, value))
+    event, rules = routed_events()[rule], RULES[rule.partition(".")[0]]
+    assert matches(rules, event)
+    assert not matches(rules, changed(event, path, value))
 
 
 @pytest.mark.parametrize("key", ["logs/x/1/train.log", "logs/x/1/boot.log", "raw/logs/x/1/outcome.json"])

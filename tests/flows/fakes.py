@@ -26,6 +26,7 @@ from controlplane.domain.prices import Quote
 from controlplane.domain.refusals import Refusal
 from controlplane.domain.releases import Deployment, Release, Rollout, ServiceView
 from controlplane.domain.runs import Machine, Outcome, Queue, Run
+from controlplane.domain.scans import Scan, ScanState, Vulnerability
 from controlplane.ports import Conflict, LaunchRefused, Record, TryAgain
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -517,6 +518,25 @@ class FakeImages:
 def child_digest(index: Push, architecture: str) -> str:
     """Of the manifest that an index of FakeImages holds for the architecture."""
     return "sha256:" + hashlib.sha256(f"{index.digest} {architecture}".encode()).hexdigest()
+
+
+@dataclass
+class FakeScans:
+    """ECR's scan: every image is clean at once, until a test says otherwise."""
+
+    scans: dict[str, Scan] = field(default_factory=dict)
+    otherwise: Scan = field(default_factory=lambda: Scan(ScanState.COMPLETE))
+    silent: bool = False
+
+    def scan(self, image: str) -> Scan:
+        if self.silent:
+            raise TryAgain("ECR does not answer")
+        return self.scans.get(image, self.otherwise)
+
+
+PENDING = Scan(ScanState.PENDING)
+CLEAN = Scan(ScanState.COMPLETE)
+FOUND = Scan(ScanState.COMPLETE, found=(Vulnerability("CVE-1", "CRITICAL", "zlib 1.2"),), counts={"CRITICAL": 1})
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from controlplane.domain.scans import Scan, ScanState
 from controlplane.ports import TryAgain
 
-from tests.flows.fakes import BAD_REQUEST, NO_CAPACITY, Ring, refused
+from tests.flows.fakes import BAD_REQUEST, CLEAN, FOUND, NO_CAPACITY, PENDING, Ring, refused
 from tests.flows.world import BAD, POOLS, Fuse, Killed, World, alarm
 
 Event = Callable[[], object]
@@ -233,6 +234,34 @@ def a_look_that_finds_an_old_image_under_a_new_tag(world: World) -> Event:
     return world.on_reconcile_due
 
 
+def a_verdict_for_it(world: World) -> Event:
+    world.scans.otherwise = PENDING
+    push = world.push("v1")
+    world.scans.otherwise = CLEAN
+    return lambda: world.on_image_scanned(push.digest)
+
+
+def a_verdict_against_it(world: World) -> Event:
+    world.scans.otherwise = PENDING
+    push = world.push("v1")
+    world.scans.otherwise = FOUND
+    return lambda: world.on_image_scanned(push.digest)
+
+
+def a_scan_without_a_verdict(world: World) -> Event:
+    world.scans.otherwise = PENDING
+    push = world.push("v1")
+    world.scans.otherwise = Scan(ScanState.NONE, "UNSUPPORTED_IMAGE")
+    return lambda: world.on_image_scanned(push.digest)
+
+
+def findings_in_what_serves(world: World) -> Event:
+    push = world.push("v1")
+    world.on_deployment_changed(world.service.completes())
+    world.scans.otherwise = FOUND
+    return lambda: world.on_image_scanned(push.digest)
+
+
 def a_completion(world: World) -> Event:
     world.push("v1")
     world.push("v2")
@@ -308,6 +337,10 @@ FLOWS = {
     "a push of an index": Flow(a_push_of_an_index),
     "a push for another platform": Flow(a_push_for_another_platform),
     "a look that finds an old image under a new tag": Flow(a_look_that_finds_an_old_image_under_a_new_tag),
+    "a verdict for it": Flow(a_verdict_for_it),
+    "a verdict against it": Flow(a_verdict_against_it),
+    "a scan without a verdict": Flow(a_scan_without_a_verdict),
+    "findings in what serves": Flow(findings_in_what_serves),
     "a completion": Flow(a_completion),
     "a fall": Flow(a_fall),
     "slow answers": Flow(slow_answers, durable=True),

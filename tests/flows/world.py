@@ -19,6 +19,7 @@ from controlplane.domain.images import Push
 from controlplane.domain.manifests import Platform
 from controlplane.domain.pools import SpotPolicy, pools_of
 from controlplane.domain.runs import Outcome, Run
+from controlplane.domain.scans import Scan, ScanPolicy
 from controlplane.flows.common import on_conflict_again, tell_people
 from controlplane.flows.incidents import Incidents
 from controlplane.flows.ingest import Ingest
@@ -28,6 +29,7 @@ from controlplane.flows.pushes import Pushes
 from controlplane.flows.reconcile import Reconcile
 from controlplane.flows.releasing import Releasing
 from controlplane.flows.runbook import RunBook
+from controlplane.flows.scanning import Scanning
 from controlplane.flows.spending import Spending
 from controlplane.flows.training import Training
 
@@ -41,6 +43,7 @@ from tests.flows.fakes import (
     FakeLedger,
     FakeNotifier,
     FakePrices,
+    FakeScans,
     FakeService,
     FakeTimer,
     Ring,
@@ -109,6 +112,7 @@ class World:
         self.policy = LaunchPolicy(POOLS, max_concurrent, timedelta(hours=4), timedelta(seconds=120), spot)
         self.caps, self.prices = Caps(cost=0, hours=4, budget=0), FakePrices()
         self.config = Config()
+        self.scans, self.scan_policy = FakeScans(), ScanPolicy.WAIT
 
     # -- what people and AWS do -----------------------------------------------------------------------------------
     def drop(self, key: str = "raw/a.csv", content: bytes = GOOD) -> Drop:
@@ -252,6 +256,13 @@ class World:
         self._pushes().take(push)
         self._tell()
 
+    def on_image_scanned(self, image: str, says: Scan | None = None) -> None:
+        """The scan is over; `says` what ECR answers from now on."""
+        if says:
+            self.scans.scans[image] = says
+        self._scanning().told(image)
+        self._tell()
+
     def on_deployment_changed(self, ended: str | None) -> None:
         self._releasing().settle(ended)
         self._tell()
@@ -340,7 +351,22 @@ class World:
 
     def _pushes(self) -> Pushes:
         guard = self.fuse.guard
-        return Pushes(guard(self.ledger), guard(self.images), self._releasing(), REPOSITORY, "v.+", Platform("X86_64"))
+        platform = Platform("X86_64")
+        return Pushes(
+            guard(self.ledger), guard(self.images), self._releasing(), self._scanning(), REPOSITORY, "v.+", platform
+        )
+
+    def _scanning(self) -> Scanning:
+        return Scanning(
+            ledger=self.fuse.guard(self.ledger),
+            scans=self.fuse.guard(self.scans),
+            releasing=self._releasing(),
+            clock=self.clock,
+            policy=self.scan_policy,
+            highest="HIGH",
+            patience=timedelta(minutes=15),
+            repository=REPOSITORY,
+        )
 
     def _tell(self) -> None:
         tell_people(self.fuse.guard(self.ledger), self.fuse.guard(self.notifier), self.clock)

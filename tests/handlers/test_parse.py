@@ -11,6 +11,7 @@ import on_batch_settled
 import on_data_dropped
 import on_deployment_changed
 import on_image_pushed
+import on_image_scanned
 import on_machine_changed
 import on_model_published
 import on_reconcile_due
@@ -158,6 +159,22 @@ class TestAnImage:
         assert on_image_pushed.parse(event).artifact_type == "application/vnd.cncf.helm.config.v1+json"
 
 
+class TestAScan:
+    @pytest.mark.parametrize(
+        ("name", "status"), [("on_image_scanned", "COMPLETE"), ("on_image_scanned.inspector", "INITIAL_SCAN_COMPLETE")]
+    )
+    def test_of_ecr_or_inspector_names_repository_and_image(self, name: str, status: str) -> None:
+        digest = "sha256:7f5b2640fe6fb4f46592dfd3410c4a79dac4f89e4782432e0378abcd1234aaaa"
+        told = on_image_scanned.parse(sample(name))
+        assert told == on_image_scanned.ScanOver("tidegate-local/inference", digest, status)
+
+    def test_that_failed_counts_nothing(self) -> None:
+        event = sample("on_image_scanned")
+        del event["detail"]["finding-severity-counts"]
+        event["detail"]["scan-status"] = "FAILED"
+        assert on_image_scanned.parse(event).status == "FAILED"
+
+
 class TestADeployment:
     @pytest.mark.parametrize(
         ("name", "ended"),
@@ -208,6 +225,7 @@ class TestTheRest:
         "on_alarm_changed",
         "on_deployment_changed",
         "on_image_pushed",
+        "on_image_scanned",
         "on_machine_changed",
         "on_model_published",
         "on_reconcile_due",

@@ -144,6 +144,49 @@ def release_refused(release: Release, serving: Release | None, service: str) -> 
     )
 
 
+def scan_refused(release: Release, serving: Release | None, repository: str) -> Alert:
+    """FAILED by its scan, before it rolled."""
+    return Alert.of(
+        f"release {release.number} {release.state}",
+        f"Tidegate: release {release.number} refused by its scan",
+        happened=f"Release {release.number} ({release.cause}) is {release.state} and was not rolled out.",
+        why=release.reason,
+        done=f"Nothing was changed. {_now_serves(serving)}",
+        to_do=f"Push an image without them. Or deploy this one once all the same: {_release_all_the_same(release)}",
+        look=f"ECR repository {repository}, image {release.image}",
+    )
+
+
+def scan_without_verdict(release: Release, serving: Release | None, why: str, repository: str) -> Alert:
+    """Told once a release: the scan ended without a verdict, or its verdict does not come."""
+    return Alert.of(
+        f"release {release.number} has no verdict",
+        f"Tidegate: release {release.number} is held, its scan has no verdict",
+        happened=f"Release {release.number} ({release.cause}) waits for the scan of its image.",
+        why=why,
+        done=f"It stays {release.state}, and rolls when a verdict comes that lets it. {_now_serves(serving)}",
+        to_do=f"Scan it again in ECR, or push again. Or deploy it all the same: {_release_all_the_same(release)}",
+        look=f"ECR repository {repository}, image {release.image}",
+    )
+
+
+def scan_found(release: Release, why: str, worst: str, repository: str) -> Alert:
+    """Told once an image and worst severity, of an image that is deployed already."""
+    return Alert.of(
+        f"findings {release.image} {worst}",
+        f"Tidegate: the scan of release {release.number}'s image found {worst}",
+        happened=f"Release {release.number} ({release.cause}) has findings that MaxSeverity does not allow.",
+        why=why,
+        done="Nothing: it is deployed already, and what serves is not taken away for that.",
+        to_do="Push an image without them.",
+        look=f"ECR repository {repository}, image {release.image}",
+    )
+
+
+def _release_all_the_same(release: Release) -> str:
+    return f"make release-held N={release.number} WHY='...' STACK=..."
+
+
 def _now_serves(serving: Release | None) -> str:
     if serving is None:
         return "No release serves; the placeholder answers."

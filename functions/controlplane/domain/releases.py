@@ -1,6 +1,7 @@
 """A release: one image digest with one model, the only thing that is ever deployed; and the rollout of releases.
 
-PENDING -> ROLLING -> SERVING -> RETIRED, or FAILED, ROLLED_BACK. One release rolls at a time, the newest waiting one
+PENDING -> ROLLING -> SERVING -> RETIRED, or FAILED, ROLLED_BACK; HELD before PENDING while a scan is waited for
+(`holding.py`). One release rolls at a time, the newest waiting one
 is next, the others are RETIRED unserved. A new image and a new model both propose a release; what a proposal leaves
 open (the model of a pushed image, the image of a promoted model) is filled in when it starts to roll, from what serves.
 """
@@ -14,6 +15,7 @@ from enum import StrEnum
 
 
 class ReleaseState(StrEnum):
+    HELD = "HELD"
     PENDING = "PENDING"
     ROLLING = "ROLLING"
     SERVING = "SERVING"
@@ -34,6 +36,7 @@ class Release:
     deployment: str | None = None
     since: datetime | None = None
     reason: str = ""
+    overridden: bool = False  # a person let it go without, or against, its scan's verdict
 
     def now(self, state: ReleaseState, at: datetime, reason: str) -> Release:
         return replace(self, state=state, since=at, reason=reason)
@@ -83,6 +86,7 @@ class Rollout:
     previous: Release | None = None
     rolling: Release | None = None
     waiting: Release | None = None
+    held: Release | None = None
     causes: tuple[str, ...] = ()
     version: int = 0
 
@@ -92,12 +96,12 @@ class Rollout:
         """The rollout with this proposal in it, and the releases that changed. A known cause changes nothing."""
         if cause in self.causes:
             return self, []
-        known = replace(
-            self, image=image or self.image, model=model or self.model, causes=(*self.causes, cause)[-1000:]
-        )
+        known = replace(self.knowing(cause), image=image or self.image, model=model or self.model)
         if known.image is None:
             return known, []
-        changed = []
+        changed: list[Release] = []
+        if image and not cause.startswith("alarm "):
+            known, changed = known.without_held(now)
         if waited := self.waiting:
             image, model = image or waited.image, model or waited.model
             changed.append(waited.now(ReleaseState.RETIRED, now, "a newer proposal took its place before it rolled"))
@@ -112,7 +116,17 @@ class Rollout:
             return self, []
         asked = Release(number=self.count + 1, cause=cause, image=image, model=None)
         refused = asked.now(ReleaseState.FAILED, now, why)
-        return replace(self, count=refused.number, causes=(*self.causes, cause)[-1000:]), [refused]
+        return replace(self.knowing(cause), count=refused.number), [refused]
+
+    def knowing(self, cause: str) -> Rollout:
+        return replace(self, causes=(*self.causes, cause)[-1000:])
+
+    def without_held(self, now: datetime) -> tuple[Rollout, list[Release]]:
+        """A newer image takes the held one's place."""
+        if self.held is None:
+            return self, []
+        why = "a newer image took its place before its scan's verdict"
+        return replace(self, held=None), [self.held.now(ReleaseState.RETIRED, now, why)]
 
     def _serves(self, image: str | None, model: str | None) -> bool:
         serving = self.serving
@@ -174,7 +188,13 @@ class Rollout:
 
 def digests_known_to(rollout: Rollout) -> set[str]:
     """Digests that the rollout has seen: what the reconciler need not propose again."""
-    releases: Iterable[Release | None] = (rollout.serving, rollout.previous, rollout.rolling, rollout.waiting)
+    releases: Iterable[Release | None] = (
+        rollout.serving,
+        rollout.previous,
+        rollout.rolling,
+        rollout.waiting,
+        rollout.held,
+    )
     seen = {release.image for release in releases if release and release.image}
     pushed = {cause.split(" ")[1] for cause in rollout.causes if cause.startswith("push ")}
     return seen | pushed

@@ -10,6 +10,7 @@ from ..domain.manifests import Platform, UnfitImage, child_of, config_of, is_ind
 from ..domain.pushes import missed
 from ..ports import Images, Ledger
 from .releasing import Releasing
+from .scanning import Scanning
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Pushes:
     ledger: Ledger
     images: Images
     releasing: Releasing
+    scanning: Scanning
     repository: str
     tag_pattern: str
     platform: Platform
@@ -25,12 +27,12 @@ class Pushes:
         """Propose the image that was pushed; refuse one that cannot run. Raises IgnoredPush, TryAgain."""
         image = deployable(push, repository=self.repository, tag_pattern=self.tag_pattern)
         if self.releasing.knows(image.cause):
-            return self.releasing.go_on()
+            return [*self.releasing.go_on(), *self.scanning.look_at_held()]
         try:
             digest = self._runnable(image.digest)
         except UnfitImage as why:
             return self.releasing.refuse(image.cause, image=image.digest, why=str(why))
-        return self.releasing.propose(image.cause, image=digest)
+        return self.scanning.propose(image.cause, digest)
 
     def missed(self) -> list[str]:
         """The push whose event never came, if there is one; what lies in the repository is kept for the next look."""

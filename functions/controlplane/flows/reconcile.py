@@ -48,6 +48,7 @@ class Reconcile:
             self._guards,
             self._champion,
             self.pushes.missed,
+            self.pushes.scanning.look,
             self.releasing.settle,
             self._serving,
             self._launches,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from ..domain import alerts
 from ..domain.releases import Release, ReleaseState, Rollout
@@ -21,11 +22,21 @@ class Releasing:
     def propose(self, cause: str, *, image: str | None = None, model: str | None = None) -> list[str]:
         """Propose a release and roll it if nothing else rolls. The same cause twice is one proposal."""
 
+        return self.change(lambda rollout, now: rollout.propose(cause, now, image=image, model=model))
+
+    def change(
+        self,
+        rule: Callable[[Rollout, datetime], tuple[Rollout, list[Release]]],
+        noted: Callable[[Release, Rollout], Sequence[alerts.Alert]] = lambda _release, _rollout: (),
+    ) -> list[str]:
+        """Let a rule change the rollout, note what is to be told of each release that it changed, and go on."""
+
         def step() -> list[Release]:
             rollout = self.ledger.rollout()
-            proposed, changed = rollout.propose(cause, self.clock(), image=image, model=model)
-            if proposed != rollout:
-                self._save(rollout, proposed, changed)
+            ruled, changed = rule(rollout, self.clock())
+            if ruled != rollout:
+                told = [alert for release in changed for alert in noted(release, ruled)]
+                self._save(rollout, ruled, changed, told)
             return changed
 
         changed = on_conflict_again(step)
@@ -40,16 +51,10 @@ class Releasing:
 
     def refuse(self, cause: str, *, image: str, why: str) -> list[str]:
         """Record and tell that what was proposed cannot be deployed; what serves stays."""
-
-        def step() -> list[Release]:
-            rollout = self.ledger.rollout()
-            refused, changed = rollout.refuse(cause, self.clock(), image=image, why=why)
-            noted = [alerts.release_refused(release, rollout.serving, self.service_name) for release in changed]
-            if changed:
-                self._save(rollout, refused, changed, noted)
-            return changed
-
-        return [_told(release) for release in on_conflict_again(step)]
+        return self.change(
+            lambda rollout, now: rollout.refuse(cause, now, image=image, why=why),
+            lambda release, rollout: [alerts.release_refused(release, rollout.serving, self.service_name)],
+        )
 
     def settle(self, ended: str | None = None) -> list[str]:
         """Look at ECS; settle what rolls; start what waits.
@@ -112,7 +117,11 @@ class Releasing:
         why: str | None = None,
     ) -> Rollout:
         now = self.clock()
-        was = {known.number: known.state for known in (before.serving, before.rolling, before.waiting) if known}
+        was = {
+            known.number: known.state
+            for known in (before.serving, before.rolling, before.waiting, before.held)
+            if known
+        }
         records = [
             Record(now, f"release {release.number}", was.get(release.number, ""), release.state, why or release.reason)
             for release in changed
