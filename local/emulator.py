@@ -38,7 +38,7 @@ from local.account import TARGET, quota
 from local.aws import Aws
 from local.ecr import as_aws_does
 from local.lambda_python import bare_python, in_bare_python
-from local.permissions import across_lines, as_aws_acts, as_aws_names, with_keys
+from local.permissions import across_lines, as_aws_acts, as_aws_names, with_github_claims, with_keys
 from local.prices import PRODUCT, spot_prices
 from local.processes import MARK
 from local.schedules import with_universal_targets
@@ -224,7 +224,7 @@ def complete(folder: Path, state: Path, here: Aws) -> None:
     from ministack import app
     from ministack.core import iam_actions, iam_evaluator, lambda_runtime, router
     from ministack.core.responses import get_account_id, get_region
-    from ministack.services import ec2, ecr, eventbridge, iam, scheduler, ssm, tagging
+    from ministack.services import ec2, ecr, eventbridge, iam, scheduler, ssm, sts, tagging
     from ministack.services.cloudformation import provisioners
 
     def whose() -> str:
@@ -254,6 +254,7 @@ def complete(folder: Path, state: Path, here: Aws) -> None:
     iam_actions.request_tag_context = with_keys(
         iam_actions.request_tag_context, lambda: (get_region(), get_account_id())
     )
+    sts._web_identity_principal = with_github_claims(sts._web_identity_principal)
     tagging._RESOURCE_TAG_COLLECTORS["ec2"] = tagged_machines
     lambda_runtime._detect_runtime_binary = in_bare_python(lambda_runtime._detect_runtime_binary, bare_python(folder))
     app._HEALTH_PATHS = ("/_ministack/health",)

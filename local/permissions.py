@@ -1,12 +1,14 @@
 """The resource and the condition keys that AWS checks, where the emulator names others.
 
 The emulator checks one resource a request. For calls on a service it names the cluster, for a fleet nothing, for a
-role its name without its path, for a schedule the default group; a policy written for AWS would then be refused.
+role its name without its path, for a schedule the default group; a policy written for AWS would then be refused. Of
+a token of GitHub it knows no branch.
 Sources: the Service Authorization Reference, Amazon ECS, Amazon EC2, IAM and EventBridge Scheduler.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -17,6 +19,18 @@ from local.account import SPOT_ROLE, SPOT_ROLE_PATH
 Resource = Callable[..., str]
 Action = Callable[..., str | None]
 Context = Callable[..., dict[str, Any]]
+Claims = Callable[[str, str, str], tuple[str, dict[str, Any]]]
+GITHUB = "token.actions.githubusercontent.com"
+GITHUB_CLAIMS = (
+    "ref",
+    "environment",
+    "repository",
+    "repository_id",
+    "workflow",
+    "job_workflow_ref",
+    "actor",
+    "actor_id",
+)
 
 
 def as_aws_acts(extract: Action) -> Action:
@@ -72,6 +86,23 @@ def with_keys(context: Context, scope: Callable[[], tuple[str, str]]) -> Context
                 cluster if cluster.startswith("arn:") else f"arn:aws:ecs:{region}:{account}:cluster/{cluster}"
             )
         return found
+
+    return wrapped
+
+
+def with_github_claims(principal: Claims) -> Claims:
+    """Of a token of GitHub, STS compares more claims than audience and subject: the branch, the repository, …
+
+    docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html
+    """
+
+    def wrapped(token: str, provider: str, role: str) -> tuple[str, dict[str, Any]]:
+        who, found = principal(token, provider, role)
+        if not who.endswith(f"/{GITHUB}"):
+            return who, found
+        body = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+        return who, {**found, **{f"{GITHUB}:{name}": claims[name] for name in GITHUB_CLAIMS if name in claims}}
 
     return wrapped
 

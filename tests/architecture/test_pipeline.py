@@ -17,7 +17,6 @@ JOBS = ("GitHubDeployRole", "GitHubPushRole")
 
 # Resource "*", and why it cannot be narrower.
 ANY_RESOURCE = {
-    "GitHubDeployRole.SeeWhatATemplateAsksFor": "cloudformation:GetTemplateSummary of a template that is no stack yet",
     "GitHubPushRole.LogInToTheRegistry": "ecr:GetAuthorizationToken knows no resources",
     "DeployServiceRole.ChangeWhatHasNoNameOfOurs": "networks, load balancers and mappings have ids, not names",
     "Boundary.WorkOnWhatHasNoNameOfOurs": "the same actions, as narrow as the roles' own statements make them",
