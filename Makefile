@@ -12,7 +12,7 @@ export SAM_CLI_TELEMETRY = 0
 export PYTHONPATH = .:functions:inference_image
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down env status push inbox invoke interrupt capacity findings train serve bench bench-big check fmt test test-fast test-engine deploy pipeline push-image redrive docs lock clean
+.PHONY: help setup demo up down env status push inbox invoke interrupt capacity findings train serve bench bench-big check fmt test test-fast test-engine deploy pipeline push-image rollback release-held redrive docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -109,6 +109,12 @@ pipeline: $(VENV)/.ready ## what GitHub needs to deploy without a key, once an e
 
 push-image: ## build the inference image and push it to ECR: make push-image IMAGE=….amazonaws.com/tidegate-dev/inference TAG=v7
 	@tools/push_image.sh "$(IMAGE)" "$(TAG)"
+
+rollback: $(VENV)/.ready ## back to the last good release, or to release TO: make rollback STACK=tidegate-dev WHY='…' [TO=3 DRY_RUN=1]
+	@$(BIN)/python -m tools.decide rollback $(or $(STACK),tidegate-$(ENV)) --why "$(WHY)" $(if $(TO),--release $(TO)) $(if $(DRY_RUN),--dry-run)
+
+release-held: $(VENV)/.ready ## let a release go that its scan holds or refused: make release-held N=7 STACK=tidegate-dev WHY='…' [DRY_RUN=1]
+	@$(BIN)/python -m tools.decide release-held $(or $(STACK),tidegate-$(ENV)) --why "$(WHY)" $(if $(N),--release $(N)) $(if $(DRY_RUN),--dry-run)
 
 redrive: $(VENV)/.ready ## send what lies in the dead-letter queues again: make redrive STACK=tidegate-dev [DRY_RUN=1]
 	@$(BIN)/python -m tools.redrive $(or $(STACK),tidegate-$(ENV)) $(if $(DRY_RUN),--dry-run)

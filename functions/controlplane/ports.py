@@ -138,6 +138,10 @@ class Ledger(Protocol):
     def keep_tags_seen(self, tags: frozenset[str]) -> None: ...
 
     def rollout(self) -> Rollout: ...
+    def all_releases(self) -> Sequence[Release]:
+        """Every release there ever was, by number."""
+        ...
+
     def save_rollout(
         self, rollout: Rollout, changed: Sequence[Release], records: Sequence[Record], alerts: Sequence[Alert] = ()
     ) -> Rollout:

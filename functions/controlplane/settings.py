@@ -145,6 +145,11 @@ class OnAlarmChanged(_Service):
 
 
 @dataclass(frozen=True)
+class OnPersonDecided(_Service):
+    repository: str
+
+
+@dataclass(frozen=True)
 class OnReconcileDue(_Batches, _Runs, _Gate, _Service, _Pushes):
     pass
 

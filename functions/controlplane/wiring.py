@@ -6,7 +6,7 @@ import os
 import random
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config as ClientConfig
@@ -37,6 +37,7 @@ from .domain.pools import SpotPolicy, pools_of
 from .domain.scans import ScanPolicy
 from .domain.serving import Placeholder, serving_release
 from .flows.common import on_conflict_again, tell_people
+from .flows.decisions import Decisions
 from .flows.incidents import Incidents
 from .flows.ingest import Ingest
 from .flows.launching import Launching, LaunchPolicy
@@ -193,6 +194,24 @@ def on_alarm_changed(environ: Environ = os.environ) -> Callable[[AlarmChange], s
     return answer
 
 
+def on_person_decided(environ: Environ = os.environ) -> Callable[[object, str], dict[str, Any]]:
+    s = settings.OnPersonDecided.load(environ)
+    tell = _telling(s)
+    decisions = Decisions(
+        ledger=_ledger(s),
+        images=EcrImages(boto3.client("ecr"), s.repository),
+        releasing=_releasing(s, _service(s)),
+        clock=clock,
+    )
+
+    def decide(told: object, request_id: str) -> dict[str, Any]:
+        answer = decisions.take(told, request_id)
+        tell()
+        return answer
+
+    return decide
+
+
 def on_reconcile_due(environ: Environ = os.environ) -> Callable[[], list[str]]:
     s = settings.OnReconcileDue.load(environ)
     tell = _telling(s)
@@ -245,6 +264,7 @@ _ServiceSettings = (
     | settings.OnImageScanned
     | settings.OnDeploymentChanged
     | settings.OnAlarmChanged
+    | settings.OnPersonDecided
     | settings.OnReconcileDue
 )
 

@@ -367,3 +367,12 @@ def test_what_lay_in_the_repository_is_kept_for_the_next_look(ledger: Ledger) ->
     for seen in (frozenset({"sha256:1 v1", "sha256:1 größe"}), frozenset({"sha256:2 v2"}), frozenset[str]()):
         ledger.keep_tags_seen(seen)
         assert ledger.tags_seen() == seen
+
+
+def test_every_release_is_known_by_number_as_it_was_stored_last(ledger: Ledger) -> None:
+    assert ledger.all_releases() == []
+    several = [replace(Release(number, f"c{number}", "sha256:1", None), takes_back=1) for number in (10, 9, 2)]
+    saved = ledger.save_rollout(Rollout(), several, [CHANGED])
+    failed = replace(several[0], reason="it broke", refused_by_scan=True, overridden=True)
+    ledger.save_rollout(saved, [failed], [CHANGED])
+    assert ledger.all_releases() == [several[2], several[1], failed]

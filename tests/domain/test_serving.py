@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from controlplane.domain.releases import Rollout
@@ -25,7 +26,7 @@ def told(rollout: Rollout) -> dict[str, str]:
     return serving_release(rollout, Placeholder("python:3"), repository_uri="1.ecr/inference", bucket="data")
 
 
-def rolled(rollout: Rollout, **proposal: str) -> Rollout:
+def rolled(rollout: Rollout, **proposal: Any) -> Rollout:
     return rollout.propose(str(proposal), NOON, **proposal)[0].start(NOON)[0]
 
 

@@ -1,8 +1,11 @@
-"""A pushed image is held, its scan's verdict decides, and an image of another platform never rolls: IAM enforced."""
+"""A pushed image is held, its scan's verdict or a person decides, and one of another platform never rolls."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +33,49 @@ def push(stack: Stack, built: Built, tag: str) -> str:
     return images.publish(built, stack.outputs["RepositoryName"], tag, **where)
 
 
-def test_findings_refuse_an_image_with_their_names_and_a_clean_one_serves(stack: Stack) -> None:
-    bad = scans.Scanned("v-bad", (scans.Finding("CVE-2026-1", "CRITICAL", "zlib"),))
-    scans.write(stack.cloud.state, [bad])
-    made = stack.rollout().get("serving")
-    refused = stack.cloud.push("v-bad", "bad")
-    release = stack.wait("its refusal", lambda: release_of(stack, refused, "FAILED"))
+def serves(stack: Stack, image: str) -> bool:
+    return (stack.rollout().get("serving") or {}).get("image") == image
+
+
+def decide(stack: Stack, *words: str) -> str:
+    """As `make rollback` and `make release-held` do, from a shell with the local cloud's settings."""
+    settings = {**os.environ, **stack.cloud.environment()}
+    command = [sys.executable, "-m", "tools.decide", words[0], stack.cloud.stack, "--why", "e2e", *words[1:]]
+    done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_findings_refuse_an_image_a_person_lets_it_go_and_rolls_back(stack: Stack) -> None:
+    clean = stack.cloud.push("v-clean", "clean")
+    stack.wait("a clean image serves", lambda: serves(stack, clean))
+    assert stack.logged("image scanned", clean)
+
+    finding = scans.Finding("CVE-2026-1", "CRITICAL", "zlib")
+    scans.write(stack.cloud.state, [scans.Scanned("v-bad", (finding,))])
+    bad = stack.cloud.push("v-bad", "bad")
+    release = stack.wait("its refusal", lambda: release_of(stack, bad, "FAILED"))
     assert release["reason"] == "The scan found 1 above HIGH: CVE-2026-1 (CRITICAL, zlib 1.0)."
     [mail] = stack.wait("the mail about it", lambda: stack.mails("refused by its scan"))
     assert "CVE-2026-1 (CRITICAL, zlib 1.0)" in mail["body"]
-    assert stack.rollout().get("serving") == made
+    assert serves(stack, clean)
 
-    clean = stack.cloud.push("v-clean", "clean")
-    stack.wait("a clean image serves", lambda: (stack.rollout().get("serving") or {}).get("image") == clean)
-    assert stack.logged("image scanned", clean)
+    number = str(release["number"])
+    assert "Would do: " in decide(stack, "release-held", "--release", number, "--dry-run")
+    assert release_of(stack, bad, "FAILED")["number"] == release["number"] and serves(stack, clean)
+    assert "Done: " in decide(stack, "release-held", "--release", number)
+    stack.wait("the image that a person let go serves", lambda: serves(stack, bad))
+    assert stack.ask("GET", "/version").json()["digest"] == bad
+    [mail] = stack.wait("the mail about it", lambda: stack.mails("a person let a release go"))
+    assert "Why: e2e" in mail["body"] and "arn:aws" in mail["body"]
+
+    assert "Done: goes back from release " in decide(stack, "rollback")
+    stack.wait("the clean image serves again", lambda: serves(stack, clean))
+    stack.wait("it answers", lambda: stack.ask("GET", "/version").json()["digest"] == clean)
+    assert stack.wait("the mail about it", lambda: stack.mails("a person rolled back"))
+    answer = json.loads(stack.invoke("OnPersonDecided", {"action": "roll_back"})["Payload"])
+    assert answer["done"] is False and "why must say why" in answer["said"]
+    assert stack.denied() == []
 
 
 def test_an_image_of_another_platform_is_refused_before_anything_rolls(stack: Stack) -> None:

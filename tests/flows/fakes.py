@@ -189,6 +189,9 @@ class FakeLedger:
     def rollout(self) -> Rollout:
         return self.the_rollout
 
+    def all_releases(self) -> Sequence[Release]:
+        return [self.releases[number] for number in sorted(self.releases)]
+
     def save_rollout(
         self, rollout: Rollout, changed: Sequence[Release], records: Sequence[Record], alerts: Sequence[Alert] = ()
     ) -> Rollout:

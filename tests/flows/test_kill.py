@@ -262,6 +262,29 @@ def findings_in_what_serves(world: World) -> Event:
     return lambda: world.on_image_scanned(push.digest)
 
 
+def a_rollback_by_a_person(world: World) -> Event:
+    world.promoted()
+    for tag in ("v1", "v2"):
+        world.push(tag)
+        world.on_deployment_changed(world.service.completes())
+    told = {"action": "roll_back", "release": None, "why": "It answers nonsense.", "by": "ada", "id": "d1"}
+    return lambda: world.on_person_decided(told)
+
+
+def an_override(world: World) -> Event:
+    world.scans.otherwise = FOUND
+    world.push("v1")
+    told = {"action": "release", "release": 1, "why": "It is urgent.", "by": "ada", "id": "d1"}
+    return lambda: world.on_person_decided(told)
+
+
+def a_held_release_let_go(world: World) -> Event:
+    world.scans.otherwise = PENDING
+    world.push("v1")
+    told = {"action": "release", "release": 1, "why": "It is urgent.", "by": "ada", "id": "d1"}
+    return lambda: world.on_person_decided(told)
+
+
 def a_completion(world: World) -> Event:
     world.push("v1")
     world.push("v2")
@@ -341,6 +364,9 @@ FLOWS = {
     "a verdict against it": Flow(a_verdict_against_it),
     "a scan without a verdict": Flow(a_scan_without_a_verdict),
     "findings in what serves": Flow(findings_in_what_serves),
+    "a rollback by a person": Flow(a_rollback_by_a_person, durable=True),
+    "an override": Flow(an_override, durable=True),
+    "a held release let go": Flow(a_held_release_let_go, durable=True),
     "a completion": Flow(a_completion),
     "a fall": Flow(a_fall),
     "slow answers": Flow(slow_answers, durable=True),

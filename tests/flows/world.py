@@ -21,6 +21,7 @@ from controlplane.domain.pools import SpotPolicy, pools_of
 from controlplane.domain.runs import Outcome, Run
 from controlplane.domain.scans import Scan, ScanPolicy
 from controlplane.flows.common import on_conflict_again, tell_people
+from controlplane.flows.decisions import Decisions
 from controlplane.flows.incidents import Incidents
 from controlplane.flows.ingest import Ingest
 from controlplane.flows.launching import Launching, LaunchPolicy
@@ -266,6 +267,12 @@ class World:
     def on_deployment_changed(self, ended: str | None) -> None:
         self._releasing().settle(ended)
         self._tell()
+
+    def on_person_decided(self, told: object, request_id: str = "request-1") -> dict[str, Any]:
+        guard = self.fuse.guard
+        answer = Decisions(guard(self.ledger), guard(self.images), self._releasing(), self.clock).take(told, request_id)
+        self._tell()
+        return answer
 
     def on_alarm_changed(self, change: AlarmChange) -> str:
         guard = self.fuse.guard

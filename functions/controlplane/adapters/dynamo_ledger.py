@@ -185,6 +185,9 @@ class DynamoLedger:
     def rollout(self) -> Rollout:
         return self._get(Rollout, "rollout", "service") or Rollout()
 
+    def all_releases(self) -> Sequence[Release]:
+        return self._all(Release, "release")
+
     def save_rollout(
         self, rollout: Rollout, changed: Sequence[Release], records: Sequence[Record], alerts: Sequence[Alert] = ()
     ) -> Rollout:

@@ -82,9 +82,9 @@ def _go_back(change: AlarmChange, situation: Situation, bake: timedelta) -> Answ
     model_would_go = serving and previous and serving.model and not previous.model
     if situation.rolling or serving is None or previous is None or serving.since is None or model_would_go:
         return Answer(done="Nothing: there is no release to go back to now.", to_do="Look at the service's logs.")
-    if serving.cause.startswith("alarm "):
+    if serving.takes_back is not None or serving.cause.startswith("alarm "):
         return Answer(
-            done=f"Nothing: release {serving.number} is itself a rollback by an alarm.",
+            done=f"Nothing: release {serving.number} is itself a rollback.",
             to_do="Look at the service's logs; the cause is probably not the release.",
         )
     if change.at - serving.since > bake:

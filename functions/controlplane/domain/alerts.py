@@ -8,6 +8,7 @@ from datetime import datetime
 
 from .alarms import AlarmChange, Answer
 from .batches import Batch
+from .decisions import Decision, Plan
 from .releases import Release, ReleaseState
 from .runs import Run, RunState
 
@@ -141,6 +142,20 @@ def release_refused(release: Release, serving: Release | None, service: str) -> 
         done=f"Nothing was changed. {_now_serves(serving)}",
         to_do="Mend it, and push again under a new tag.",
         look=f"ECS service {service}",
+    )
+
+
+def person_decided(decision: Decision, plan: Plan, release: Release) -> Alert:
+    """`release` is the one that comes of it."""
+    what = "rolled back" if decision.action == "roll_back" else "let a release go"
+    return Alert.of(
+        decision.cause,
+        f"Tidegate: a person {what} (release {release.number})",
+        happened=f"{decision.by} decided: {plan.sentence}.",
+        why=decision.why,
+        done=f"It rolls out as release {release.number}, and is judged like any release; you are told how it ends.",
+        to_do="Nothing. What was left is not tried again by itself.",
+        look=f"the ledger, {decision.cause}",
     )
 
 

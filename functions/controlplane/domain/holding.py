@@ -43,4 +43,15 @@ def turn_down(rollout: Rollout, number: int, now: datetime, *, why: str) -> tupl
     held = rollout.held
     if held is None or held.number != number:
         return rollout, []
-    return replace(rollout, held=None), [held.now(ReleaseState.FAILED, now, why)]
+    return replace(rollout, held=None), [replace(held, refused_by_scan=True).now(ReleaseState.FAILED, now, why)]
+
+
+def propose_anew(
+    rollout: Rollout, refused: Release, cause: str, now: datetime, *, why: str
+) -> tuple[Rollout, list[Release]]:
+    """A person lets the image go that its scan refused: a new release, this once. A known cause changes nothing."""
+    proposed, changed = rollout.propose(cause, now, image=refused.image, why=why)
+    if cause in rollout.causes or proposed.waiting is None:
+        return proposed, changed
+    free = replace(proposed.waiting, overridden=True)
+    return replace(proposed, waiting=free), [*changed[:-1], free]

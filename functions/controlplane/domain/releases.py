@@ -36,6 +36,8 @@ class Release:
     deployment: str | None = None
     since: datetime | None = None
     reason: str = ""
+    takes_back: int | None = None  # the release that this one was proposed to go back from
+    refused_by_scan: bool = False
     overridden: bool = False  # a person let it go without, or against, its scan's verdict
 
     def now(self, state: ReleaseState, at: datetime, reason: str) -> Release:
@@ -91,7 +93,14 @@ class Rollout:
     version: int = 0
 
     def propose(
-        self, cause: str, now: datetime, *, image: str | None = None, model: str | None = None
+        self,
+        cause: str,
+        now: datetime,
+        *,
+        image: str | None = None,
+        model: str | None = None,
+        takes_back: int | None = None,
+        why: str = "",
     ) -> tuple[Rollout, list[Release]]:
         """The rollout with this proposal in it, and the releases that changed. A known cause changes nothing."""
         if cause in self.causes:
@@ -107,7 +116,15 @@ class Rollout:
             changed.append(waited.now(ReleaseState.RETIRED, now, "a newer proposal took its place before it rolled"))
         if self.rolling is None and self.serving and self._serves(image, model):
             return replace(known, waiting=None), changed
-        proposed = Release(number=self.count + 1, cause=cause, image=image, model=model, since=now, reason=cause)
+        proposed = Release(
+            number=self.count + 1,
+            cause=cause,
+            image=image,
+            model=model,
+            since=now,
+            reason=why or cause,
+            takes_back=takes_back,
+        )
         return replace(known, count=proposed.number, waiting=proposed), [*changed, proposed]
 
     def refuse(self, cause: str, now: datetime, *, image: str, why: str) -> tuple[Rollout, list[Release]]:

@@ -41,7 +41,7 @@ class Incidents:
         if answer.scale_to is not None:
             self.service.scale_to(answer.scale_to)
         if back := answer.roll_back_to:
-            self.releasing.propose(change.incident, image=back.image, model=back.model)
+            self.releasing.go_back(change.incident, back)
         why = f"{change.reason} {answer.done}"
         record = Record(self.clock(), change.incident, change.previous_state, change.state, why)
         self.ledger.note([alerts.alarm_changed(change, answer, self.dashboard)], record)

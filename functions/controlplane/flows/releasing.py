@@ -24,6 +24,15 @@ class Releasing:
 
         return self.change(lambda rollout, now: rollout.propose(cause, now, image=image, model=model))
 
+    def go_back(self, cause: str, back: Release) -> list[str]:
+        """Propose image and model of an earlier release instead of what serves."""
+
+        def rule(rollout: Rollout, now: datetime) -> tuple[Rollout, list[Release]]:
+            left = rollout.serving.number if rollout.serving else None
+            return rollout.propose(cause, now, image=back.image, model=back.model, takes_back=left)
+
+        return self.change(rule)
+
     def change(
         self,
         rule: Callable[[Rollout, datetime], tuple[Rollout, list[Release]]],

@@ -1,0 +1,172 @@
+"""What a person decides about releases: to roll back, or to let one go that its scan holds or refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .releases import Release, ReleaseState, Rollout
+
+DECISION_ID = re.compile(r"^[A-Za-z0-9-]{1,64}$")
+LONGEST_WHY, LONGEST_BY = 500, 256
+
+
+class RefusedDecision(Exception):
+    """It cannot be done; the message is an answer for the person."""
+
+
+class Action(StrEnum):
+    ROLL_BACK = "roll_back"
+    RELEASE = "release"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """`release` None: the last good one, or the one that is held. events/contracts/decision.json."""
+
+    decision_id: str
+    action: Action
+    release: int | None
+    why: str
+    by: str
+    dry_run: bool = False
+
+    @property
+    def cause(self) -> str:
+        """The same decision delivered twice has the same."""
+        return f"decision {self.decision_id}"
+
+    @property
+    def reason(self) -> str:
+        return f"{self.by}: {self.why}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`release` is gone back to, let go while it is HELD, or (its image) proposed anew after its scan refused it."""
+
+    release: Release
+    takes_back: int | None
+    sentence: str
+
+
+def read(told: object, request_id: str) -> Decision:
+    """Raises RefusedDecision, with all that is wrong."""
+    if not isinstance(told, Mapping):
+        raise RefusedDecision("A decision is a JSON object: action, release, why, by.")
+    faults = []
+    if told.get("action") not in list(Action):
+        faults.append(f"action must be one of {', '.join(Action)}")
+    release = told.get("release")
+    if release is not None and (not isinstance(release, int) or isinstance(release, bool) or release < 1):
+        faults.append("release must be the number of a release, or null")
+    why, by = _line(told.get("why")), _line(told.get("by"))
+    if not why or len(why) > LONGEST_WHY:
+        faults.append(f"why must say why, in at most {LONGEST_WHY} letters")
+    if not by or len(by) > LONGEST_BY:
+        faults.append(f"by must say who decides, in at most {LONGEST_BY} letters")
+    decision_id = told.get("id") or request_id
+    if not isinstance(decision_id, str) or not DECISION_ID.match(decision_id):
+        faults.append("id must be letters, digits and dashes, at most 64")
+    if not isinstance(told.get("dry_run", False), bool):
+        faults.append("dry_run must be true or false")
+    if faults:
+        raise RefusedDecision(f"Nothing was done: {'; '.join(faults)}.")
+    return Decision(
+        str(decision_id), Action(told["action"]), release, why, by, dry_run=bool(told.get("dry_run", False))
+    )
+
+
+def plan(decision: Decision, rollout: Rollout, releases: Sequence[Release]) -> Plan:
+    """Raises RefusedDecision."""
+    known = {release.number: release for release in releases}
+    if decision.release is not None and decision.release not in known:
+        raise RefusedDecision(f"There is no release {decision.release}; the newest is {max(known, default=0)}.")
+    named = known[decision.release] if decision.release is not None else None
+    if decision.action is Action.ROLL_BACK:
+        return _back(rollout, named, releases)
+    return _let_go(rollout, named)
+
+
+def last_good(rollout: Rollout, releases: Sequence[Release]) -> Release | None:
+    """What served before, and was not taken back: while another release rolls, that which serves now."""
+    if rollout.rolling:
+        return rollout.serving
+    bad = {release.takes_back for release in releases}
+    serving = rollout.serving
+    good = [
+        release
+        for release in releases
+        if has_served(release)
+        and release.number not in bad
+        and not (serving and _same(release, serving))
+        and (release.model or not (serving and serving.model))
+    ]
+    return max(good, key=lambda release: (str(release.since), release.number), default=None)
+
+
+def has_served(release: Release) -> bool:
+    return release.state is ReleaseState.RETIRED and release.deployment is not None
+
+
+def _back(rollout: Rollout, named: Release | None, releases: Sequence[Release]) -> Plan:
+    current = rollout.rolling or rollout.serving
+    if current is None:
+        raise RefusedDecision("Nothing was released yet; there is nothing to roll back.")
+    target = named or last_good(rollout, releases)
+    if target is None:
+        raise RefusedDecision("There is no earlier release that served and was not taken back. Name one by its number.")
+    if named:
+        _must_have_served(named, rollout)
+    serving = rollout.serving
+    if rollout.rolling is None and serving and _same(target, serving):
+        raise RefusedDecision(f"Image and model of release {target.number} serve already, as release {serving.number}.")
+    if target.model is None and current.model is not None:
+        raise RefusedDecision(f"Release {target.number} had no model: the service would answer no prediction.")
+    when = f" when release {current.number}, which rolls now, has ended" if rollout.rolling else ""
+    return Plan(
+        target,
+        current.number,
+        f"goes back from release {current.number} to image {target.image} and model {target.model or 'none'} "
+        f"of release {target.number}{when}",
+    )
+
+
+def _must_have_served(release: Release, rollout: Rollout) -> None:
+    if release.state is ReleaseState.SERVING and rollout.rolling:
+        return
+    if release.state is ReleaseState.SERVING:
+        raise RefusedDecision(f"Release {release.number} serves already.")
+    if not has_served(release):
+        raise RefusedDecision(
+            f"Release {release.number} never served: it is {release.state} ({release.reason}). "
+            "Push its image under a new tag, if you want it."
+        )
+
+
+def _let_go(rollout: Rollout, named: Release | None) -> Plan:
+    release = named or rollout.held
+    if release is None:
+        raise RefusedDecision("No release is held.")
+    is_held = rollout.held is not None and rollout.held.number == release.number
+    if not is_held and not (release.state is ReleaseState.FAILED and release.refused_by_scan):
+        raise RefusedDecision(
+            f"Release {release.number} is {release.state} ({release.reason}); only one that is HELD, or that its scan "
+            "refused, can be let go."
+        )
+    serving = rollout.serving
+    if rollout.rolling is None and serving and serving.image == release.image:
+        raise RefusedDecision(f"The image of release {release.number} serves already, as release {serving.number}.")
+    how = "is let go" if is_held else "is proposed anew, although its scan refused it"
+    return Plan(release, None, f"release {release.number} {how}: image {release.image}")
+
+
+def _same(one: Release, other: Release) -> bool:
+    return (one.image, one.model) == (other.image, other.model)
+
+
+def _line(text: object) -> str:
+    """One line, without what would break a mail."""
+    return " ".join(text.split()) if isinstance(text, str) and text.isprintable() else ""

@@ -1,0 +1,70 @@
+"""A person's decision becomes a release like any other; who and why stand in the ledger and in the alert."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..domain import alerts
+from ..domain.decisions import Action, Decision, Plan, RefusedDecision, plan, read
+from ..domain.holding import let_go, propose_anew
+from ..domain.releases import Release, ReleaseState, Rollout
+from ..ports import Images, Ledger
+from .common import Clock
+from .releasing import Releasing
+
+
+@dataclass(frozen=True)
+class Decisions:
+    ledger: Ledger
+    images: Images
+    releasing: Releasing
+    clock: Clock
+
+    def take(self, told: object, request_id: str) -> dict[str, Any]:
+        """The answer for the person: `done`, and a sentence. A mistake of theirs is an answer, never a fault."""
+        try:
+            decision = read(told, request_id)
+            if self.releasing.knows(decision.cause):
+                self.releasing.go_on()
+                return _answer(True, "This decision was carried out before; nothing was done again.")
+            chosen = plan(decision, self.ledger.rollout(), self.ledger.all_releases())
+            if chosen.release.image and self.images.manifest(chosen.release.image) is None:
+                raise RefusedDecision(
+                    f"The image of release {chosen.release.number} is not in the repository any more; push it again."
+                )
+        except RefusedDecision as why:
+            return _answer(False, str(why))
+        if decision.dry_run:
+            return _answer(False, f"Would do: {chosen.sentence}.")
+        if not self.releasing.change(
+            lambda rollout, now: _carry_out(decision, chosen, rollout, now),
+            lambda release, _: [alerts.person_decided(decision, chosen, release)] if _is_new(release) else [],
+        ):
+            return _answer(False, "Nothing was done: the release changed at this moment. Look again.")
+        return _answer(True, f"Done: {chosen.sentence}.")
+
+
+def _is_new(release: Release) -> bool:
+    return release.state is ReleaseState.PENDING
+
+
+def _carry_out(decision: Decision, chosen: Plan, rollout: Rollout, now: Any) -> tuple[Rollout, list[Release]]:
+    release = chosen.release
+    if decision.action is Action.ROLL_BACK:
+        return rollout.propose(
+            decision.cause,
+            now,
+            image=release.image,
+            model=release.model,
+            takes_back=chosen.takes_back,
+            why=decision.reason,
+        )
+    if release.refused_by_scan:
+        return propose_anew(rollout, release, decision.cause, now, why=decision.reason)
+    freed, changed = let_go(rollout, release.number, now, why=decision.reason, by_person=True)
+    return (freed.knowing(decision.cause), changed) if changed else (rollout, [])
+
+
+def _answer(done: bool, said: str) -> dict[str, Any]:
+    return {"done": done, "said": said}

@@ -1,0 +1,194 @@
+"""What a person may decide, and the sentence that a mistake is answered with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from controlplane.domain.decisions import Action, Decision, RefusedDecision, last_good, plan, read
+from controlplane.domain.releases import Release, ReleaseState, Rollout
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+TOLD = {"action": "roll_back", "release": None, "why": "It answers nonsense.", "by": "arn:aws:iam::1:user/ada"}
+
+
+def release(number: int, state: str = "RETIRED", **more: Any) -> Release:
+    """It served, unless told otherwise; the higher its number, the later it stopped."""
+    told = Release(number, "push", f"sha256:{number}", f"m{number}", deployment=f"d{number}", reason="because")
+    return replace(replace(told, **more), state=ReleaseState(state), since=NOON + timedelta(minutes=number))
+
+
+def back(number: int | None = None) -> Decision:
+    return Decision("1", Action.ROLL_BACK, number, "why", "ada")
+
+
+def free(number: int | None = None) -> Decision:
+    return Decision("1", Action.RELEASE, number, "why", "ada")
+
+
+def serving(release: Release, **more: Any) -> Rollout:
+    return Rollout(count=9, serving=release, image=release.image, model=release.model, **more)
+
+
+THREE = release(3, "SERVING")
+HISTORY = [release(1), release(2), THREE]
+
+
+class TestWhatIsTold:
+    def test_is_read(self) -> None:
+        decision = read(TOLD, "request-1")
+        assert decision == Decision(
+            "request-1", Action.ROLL_BACK, None, "It answers nonsense.", "arn:aws:iam::1:user/ada"
+        )
+        assert (decision.cause, decision.reason) == (
+            "decision request-1",
+            "arn:aws:iam::1:user/ada: It answers nonsense.",
+        )
+
+    def test_an_id_of_its_own_goes_before_the_requests(self) -> None:
+        assert read({**TOLD, "id": "mine"}, "request-1").decision_id == "mine"
+
+    @pytest.mark.parametrize(
+        ("wrong", "said"),
+        [
+            ({"action": "delete"}, "action must be one of roll_back, release"),
+            ({"action": None}, "action must be one of"),
+            ({"release": 0}, "release must be the number"),
+            ({"release": "3"}, "release must be the number"),
+            ({"release": True}, "release must be the number"),
+            ({"why": ""}, "why must say why"),
+            ({"why": "x" * 501}, "why must say why"),
+            ({"why": "two\nlines"}, "why must say why"),
+            ({"why": 3}, "why must say why"),
+            ({"by": None}, "by must say who"),
+            ({"by": "x" * 257}, "by must say who"),
+            ({"id": "no spaces"}, "id must be letters"),
+            ({"id": 7}, "id must be letters"),
+            ({"dry_run": "yes"}, "dry_run must be true or false"),
+        ],
+    )
+    def test_what_is_wrong_is_said(self, wrong: dict[str, Any], said: str) -> None:
+        with pytest.raises(RefusedDecision, match=f"Nothing was done: {said}"):
+            read({**TOLD, **wrong}, "request-1")
+
+    def test_all_that_is_wrong_is_said_together(self) -> None:
+        with pytest.raises(RefusedDecision) as why:
+            read({}, "request-1")
+        assert all(word in str(why.value) for word in ("action", "why", "by"))
+
+    @pytest.mark.parametrize("told", [None, [], "roll back", 3])
+    def test_anything_else_is_no_decision(self, told: object) -> None:
+        with pytest.raises(RefusedDecision, match="JSON object"):
+            read(told, "request-1")
+
+
+class TestTheLastGoodRelease:
+    def test_is_what_served_before(self) -> None:
+        assert last_good(serving(THREE), HISTORY) == HISTORY[1]
+
+    def test_is_not_one_that_was_taken_back(self) -> None:
+        four = release(4, "SERVING", image="sha256:2", model="m2", takes_back=3)
+        history = [release(1), release(2), release(3), four]
+        assert last_good(serving(four), history) == history[0]
+
+    def test_is_not_one_that_never_served_or_failed(self) -> None:
+        history = [release(1), release(2, "FAILED"), release(4, deployment=None), release(5, "ROLLED_BACK"), THREE]
+        assert last_good(serving(THREE), history) == history[0]
+
+    def test_is_not_the_same_image_and_model_under_another_number(self) -> None:
+        history = [release(1), release(2, image="sha256:3", model="m3"), THREE]
+        assert last_good(serving(THREE), history) == history[0]
+
+    def test_is_not_one_without_a_model_when_one_serves(self) -> None:
+        assert last_good(serving(THREE), [release(1), release(2, model=None), THREE]) == release(1)
+
+    def test_is_what_served_last_even_if_its_number_is_lower(self) -> None:
+        """One that was held for long."""
+        late = replace(release(1), since=NOON + timedelta(hours=1))
+        assert last_good(serving(THREE), [late, release(2), THREE]) == late
+
+    def test_is_what_serves_while_another_rolls(self) -> None:
+        assert last_good(serving(THREE, rolling=release(4, "ROLLING")), HISTORY) == THREE
+
+
+class TestRollingBack:
+    def test_goes_to_the_last_good_one(self) -> None:
+        chosen = plan(back(), serving(THREE), HISTORY)
+        assert (chosen.release, chosen.takes_back) == (HISTORY[1], 3)
+        assert chosen.sentence == "goes back from release 3 to image sha256:2 and model m2 of release 2"
+
+    def test_goes_to_the_one_that_is_named(self) -> None:
+        assert plan(back(1), serving(THREE), HISTORY).release == HISTORY[0]
+
+    def test_while_a_release_rolls_goes_back_to_what_serves_when_that_has_ended(self) -> None:
+        rolling = release(4, "ROLLING")
+        chosen = plan(back(), serving(THREE, rolling=rolling), [*HISTORY, rolling])
+        assert (chosen.release, chosen.takes_back) == (THREE, 4)
+        assert "when release 4, which rolls now, has ended" in chosen.sentence
+
+    @pytest.mark.parametrize(
+        ("number", "said"),
+        [
+            (8, "There is no release 8"),
+            (3, "Release 3 serves already"),
+            (4, "Release 4 never served: it is FAILED"),
+            (5, "Release 5 never served: it is RETIRED"),
+            (6, "Release 6 never served: it is HELD"),
+            (7, "Release 7 had no model"),
+        ],
+    )
+    def test_to_what_cannot_be_is_refused_with_the_reason(self, number: int, said: str) -> None:
+        others = [
+            release(4, "FAILED"),
+            release(5, deployment=None),
+            release(6, "HELD", deployment=None),
+            release(7, model=None),
+        ]
+        with pytest.raises(RefusedDecision, match=said):
+            plan(back(number), serving(THREE), [*HISTORY, *others])
+
+    def test_to_the_same_image_and_model_is_refused(self) -> None:
+        twin = release(2, image="sha256:3", model="m3")
+        with pytest.raises(RefusedDecision, match="serve already, as release 3"):
+            plan(back(2), serving(THREE), [twin, THREE])
+
+    def test_before_anything_was_released_is_refused(self) -> None:
+        with pytest.raises(RefusedDecision, match="Nothing was released yet"):
+            plan(back(), Rollout(), [])
+
+    def test_from_the_first_release_is_refused(self) -> None:
+        with pytest.raises(RefusedDecision, match="no earlier release"):
+            plan(back(), serving(THREE), [THREE])
+
+
+class TestLettingGo:
+    HELD = release(4, "HELD", deployment=None, model=None)
+    REFUSED = release(5, "FAILED", deployment=None, refused_by_scan=True)
+
+    @pytest.mark.parametrize("number", [None, 4])
+    def test_the_held_one(self, number: int | None) -> None:
+        chosen = plan(free(number), serving(THREE, held=self.HELD), [*HISTORY, self.HELD])
+        assert (chosen.release, chosen.sentence) == (self.HELD, "release 4 is let go: image sha256:4")
+
+    def test_one_that_its_scan_refused(self) -> None:
+        chosen = plan(free(5), serving(THREE), [*HISTORY, self.REFUSED])
+        assert "proposed anew, although its scan refused it" in chosen.sentence
+
+    @pytest.mark.parametrize(
+        ("other", "said"),
+        [
+            (release(6, "FAILED", deployment=None), "only one that is HELD, or that its scan refused"),
+            (release(6, "ROLLED_BACK"), "Release 6 is ROLLED_BACK"),
+            (release(6), "Release 6 is RETIRED"),
+            (release(6, "FAILED", image="sha256:3", refused_by_scan=True), "serves already, as release 3"),
+        ],
+    )
+    def test_any_other_is_refused_with_the_reason(self, other: Release, said: str) -> None:
+        with pytest.raises(RefusedDecision, match=said):
+            plan(free(6), serving(THREE), [*HISTORY, other])
+
+    def test_when_none_is_held_is_refused(self) -> None:
+        with pytest.raises(RefusedDecision, match="No release is held"):
+            plan(free(), serving(THREE), HISTORY)

@@ -1,0 +1,191 @@
+"""A person rolls back or lets a release go: it is a release like any other, and who and why are recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from controlplane.domain.images import Push
+
+from tests.flows.fakes import FOUND, PENDING
+from tests.flows.world import World, alarm
+
+ADA = "arn:aws:iam::000000000000:user/ada"
+
+
+def served(world: World) -> tuple[str | None, str | None]:
+    serving = world.ledger.rollout().serving
+    assert serving
+    return serving.image, serving.model
+
+
+def two_releases() -> tuple[World, Push, Push]:
+    """v1 with a model served, v2 with the same serves."""
+    world = World()
+    world.promoted()
+    pushes = []
+    for tag in ("v1", "v2"):
+        pushes.append(world.push(tag))
+        world.on_deployment_changed(world.service.completes())
+    return world, pushes[0], pushes[1]
+
+
+def decide(world: World, action: str = "roll_back", decision_id: str = "d1", **more: Any) -> dict[str, Any]:
+    told = {"action": action, "release": None, "why": "It answers nonsense.", "by": ADA, "id": decision_id, **more}
+    return world.on_person_decided(told)
+
+
+class TestRollingBack:
+    def test_returns_image_and_model_and_is_judged_like_any_release(self) -> None:
+        world, first, _ = two_releases()
+        before = served(world)
+        assert decide(world)["done"]
+        assert served(world) == before, "not before ECS says so"
+        world.on_deployment_changed(world.service.completes())
+        assert served(world) == (first.digest, before[1])
+        assert world.subjects[-2:] == [
+            "Tidegate: a person rolled back (release 3)",
+            "Tidegate: release 3 serves",
+        ]
+
+    def test_is_recorded_as_who_and_why(self) -> None:
+        world, _, _ = two_releases()
+        decide(world)
+        [line] = [line for line in world.ledger.history if line.subject == "release 3" and line.now == "PENDING"]
+        assert line.why == f"{ADA}: It answers nonsense."
+        mail = next(mail for mail in world.notifier.mails if "a person" in mail.subject)
+        assert f"{ADA} decided: goes back from release 2" in mail.body
+        assert "Why: It answers nonsense." in mail.body
+
+    def test_that_fails_leaves_what_served(self) -> None:
+        world, _, second = two_releases()
+        decide(world)
+        world.on_deployment_changed(world.service.breaks())
+        world.service.completes()
+        assert served(world)[0] == second.digest
+        assert world.ledger.releases[3].state == "ROLLED_BACK"
+
+    def test_what_was_left_is_not_tried_again_by_itself(self) -> None:
+        world, first, _ = two_releases()
+        decide(world)
+        world.on_deployment_changed(world.service.completes())
+        made = world.service.made
+        for _ in range(3):
+            world.clock.forward(minutes=5)
+            world.on_reconcile_due()
+        world.on_alarm_changed(alarm("errors-high", world.clock.now))
+        assert (world.service.made, served(world)[0]) == (made, first.digest)
+
+    def test_twice_goes_back_further_and_not_to_what_was_left(self) -> None:
+        world, first, second = two_releases()
+        third = world.push("v3")
+        world.on_deployment_changed(world.service.completes())
+        decide(world, decision_id="d1")
+        world.on_deployment_changed(world.service.completes())
+        assert served(world)[0] == second.digest
+        decide(world, decision_id="d2")
+        world.on_deployment_changed(world.service.completes())
+        assert served(world)[0] == first.digest
+        assert served(world)[0] != third.digest
+
+    def test_to_a_named_release(self) -> None:
+        world, first, _ = two_releases()
+        world.push("v3")
+        world.on_deployment_changed(world.service.completes())
+        decide(world, release=1)
+        world.on_deployment_changed(world.service.completes())
+        assert served(world)[0] == first.digest
+
+    def test_while_a_release_rolls_waits_for_its_end(self) -> None:
+        world, _, second = two_releases()
+        world.push("v3")
+        assert "when release 3, which rolls now, has ended" in decide(world)["said"]
+        world.on_deployment_changed(world.service.completes())
+        world.on_deployment_changed(world.service.completes())
+        assert served(world)[0] == second.digest
+
+    def test_drops_what_is_held(self) -> None:
+        world, _, _ = two_releases()
+        world.scans.otherwise = PENDING
+        push = world.push("v3")
+        decide(world)
+        assert world.ledger.releases[3].state == "RETIRED"
+        world.scans.scans[push.digest] = FOUND
+        world.on_reconcile_due()
+        assert world.ledger.rollout().rolling
+
+    def test_to_an_image_that_is_gone_is_refused_and_nothing_rolls(self) -> None:
+        world, first, _ = two_releases()
+        del world.images.manifests[first.digest]
+        answer = decide(world)
+        assert (answer["done"], world.ledger.rollout().rolling) == (False, None)
+        assert "is not in the repository any more" in answer["said"]
+
+
+class TestEveryDecision:
+    def test_told_twice_is_one(self) -> None:
+        world, _, _ = two_releases()
+        decide(world)
+        assert decide(world)["done"]
+        world.on_deployment_changed(world.service.completes())
+        decide(world)
+        assert world.ledger.rollout().count == 3
+        assert [subject for subject in world.subjects if "a person" in subject] == [
+            "Tidegate: a person rolled back (release 3)"
+        ]
+
+    def test_tried_dry_changes_nothing(self) -> None:
+        world, first, _ = two_releases()
+        before = world.ledger.rollout()
+        answer = decide(world, dry_run=True)
+        assert (answer["done"], world.ledger.rollout()) == (False, before)
+        assert answer["said"].startswith(f"Would do: goes back from release 2 to image {first.digest}")
+
+    @pytest.mark.parametrize("told", [None, {}, {"action": "roll_back"}, [1], "now"])
+    def test_that_is_wrong_is_answered_and_never_raised(self, told: object) -> None:
+        world, _, _ = two_releases()
+        before = world.ledger.rollout()
+        answer = world.on_person_decided(told)
+        assert (answer["done"], world.ledger.rollout()) == (False, before)
+
+
+class TestLettingGo:
+    def test_a_held_release_rolls_and_who_and_why_are_told(self) -> None:
+        world, _, _ = two_releases()
+        world.scans.otherwise = PENDING
+        push = world.push("v3")
+        assert decide(world, "release")["said"] == f"Done: release 3 is let go: image {push.digest}."
+        world.on_image_scanned(push.digest, FOUND)
+        world.on_deployment_changed(world.service.completes())
+        assert served(world)[0] == push.digest
+        assert "Tidegate: a person let a release go (release 3)" in world.subjects
+        assert not [subject for subject in world.subjects if "refused" in subject or "found" in subject]
+
+    def test_one_that_its_scan_refused_rolls_anew(self) -> None:
+        world, _, _ = two_releases()
+        world.scans.otherwise = FOUND
+        push = world.push("v3")
+        assert world.ledger.releases[3].state == "FAILED"
+        assert decide(world, "release", release=3)["done"]
+        world.on_deployment_changed(world.service.completes())
+        assert served(world)[0] == push.digest
+        assert world.ledger.releases[4].overridden
+
+    def test_is_good_for_once(self) -> None:
+        world, first, _ = two_releases()
+        world.scans.otherwise = FOUND
+        push = world.push("v3")
+        decide(world, "release", release=3)
+        world.on_deployment_changed(world.service.completes())
+        decide(world, decision_id="d2")
+        world.on_deployment_changed(world.service.completes())
+        world.push("v3-again", of=push)
+        assert served(world)[0] != push.digest
+        newest = max(world.ledger.releases)
+        assert (world.ledger.releases[newest].state, world.ledger.releases[newest].image) == ("FAILED", push.digest)
+
+    def test_one_of_another_platform_is_refused(self) -> None:
+        world, _, _ = two_releases()
+        world.push("v3", architecture="arm64")
+        answer = decide(world, "release", release=3)
+        assert (answer["done"], world.ledger.rollout().rolling) == (False, None)
