@@ -3,61 +3,45 @@
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from botocore.config import Config as ClientConfig
 
 from . import settings
-from .adapters.aws_account import AwsAccount
-from .adapters.aws_prices import AwsPrices
-from .adapters.dynamo_ledger import DynamoLedger
-from .adapters.ec2_fleet import Ec2Fleet
+from . import wiring_runs as runs
 from .adapters.ecr_images import EcrImages
 from .adapters.ecr_scans import EcrScans
 from .adapters.ecs_service import EcsService
 from .adapters.s3_bucket import S3Bucket
-from .adapters.scheduler_guard import SchedulerGuard
 from .adapters.sns_notifier import SnsNotifier
 from .adapters.sqs_timer import SqsTimer
 from .adapters.yaml_text import read_yaml
 from .domain.alarms import AlarmChange
-from .domain.batches import Patience
-from .domain.caps import Caps
-from .domain.config import RECIPES, Config
-from .domain.drops import Columns, Drop
+from .domain.config import RECIPES
+from .domain.drops import Drop
 from .domain.gate import Policy
 from .domain.images import Push
 from .domain.machines import AttemptEnded, MachineChanged
 from .domain.manifests import Platform
-from .domain.pools import SpotPolicy, pools_of
 from .domain.scans import ScanPolicy
 from .domain.serving import Placeholder, serving_release
 from .flows.common import on_conflict_again, tell_people
 from .flows.decisions import Decisions
 from .flows.incidents import Incidents
 from .flows.ingest import Ingest
-from .flows.launching import Launching, LaunchPolicy
 from .flows.machines import Machines
 from .flows.pushes import Pushes
 from .flows.reconcile import Reconcile
 from .flows.releasing import Releasing
-from .flows.runbook import RunBook
 from .flows.scanning import Scanning
-from .flows.spending import Spending
-from .flows.training import Training
 
 if TYPE_CHECKING:
     from .domain.runs import Run
 
 Environ = Mapping[str, str]
-
-
-def clock() -> datetime:
-    return datetime.now(UTC)
+clock, _ledger = runs.clock, runs.ledger
 
 
 def on_data_dropped(environ: Environ = os.environ) -> Callable[[Drop], str]:
@@ -67,8 +51,8 @@ def on_data_dropped(environ: Environ = os.environ) -> Callable[[Drop], str]:
         bucket=S3Bucket(boto3.client("s3"), s.bucket),
         timer=SqsTimer(boto3.client("sqs"), s.batch_queue_url),
         clock=clock,
-        columns=_columns(s),
-        patience=_patience(s),
+        columns=runs.columns(s),
+        patience=runs.patience(s),
         read_yaml=read_yaml,
         recipes=None if s.trainer_image else RECIPES,
     ).take
@@ -79,12 +63,12 @@ def on_batch_settled(
 ) -> Callable[[str | None, str, datetime | None, str | None], list[str]]:
     """The timer's message in: a batch, a machine that was warned, or neither (only look at the queue of runs)."""
     s = settings.OnBatchSettled.load(environ)
-    training, machines, launching, tell = _training(s), _machines(s), _launching(s), _telling(s)
+    training, machines, launching, tell = runs.training(s), runs.machines(s), runs.launching(s), _telling(s)
 
     def settle(dataset: str | None, batch_id: str, as_of: datetime | None, machine_id: str | None) -> list[str]:
         done = []
         if dataset is not None and as_of is not None:
-            done.append(training.settle(dataset, batch_id, as_of, patience=_patience(s)))
+            done.append(training.settle(dataset, batch_id, as_of, patience=runs.patience(s)))
         if machine_id is not None:
             done.append(on_conflict_again(lambda: machines.not_heard_of(machine_id)))
         done += [f"launched {run_id}" for run_id in launching.work_queue()]
@@ -97,7 +81,7 @@ def on_batch_settled(
 def on_machine_changed(environ: Environ = os.environ) -> Callable[[MachineChanged | AttemptEnded], list[str]]:
     """What EC2 says of a machine, or what a trainer wrote about the end of its attempt."""
     s = settings.OnMachineChanged.load(environ)
-    machines, launching, tell = _machines(s), _launching(s), _telling(s)
+    machines, launching, tell = runs.machines(s), runs.launching(s), _telling(s)
 
     def change(told: MachineChanged | AttemptEnded) -> list[str]:
         if isinstance(told, MachineChanged) and told.alive is None:
@@ -118,7 +102,7 @@ def _heard(machines: Machines, told: MachineChanged | AttemptEnded) -> str:
 
 def on_model_published(environ: Environ = os.environ) -> Callable[[str], list[str]]:
     s = settings.OnModelPublished.load(environ)
-    training, launching, releasing, tell = _training(s), _launching(s), _releasing(s, _service(s)), _telling(s)
+    training, launching, releasing, tell = runs.training(s), runs.launching(s), _releasing(s, _service(s)), _telling(s)
 
     def publish(run_id: str) -> list[str]:
         run: Run | None = training.model_published(run_id, policy=_policy(s), served_dataset=s.served_dataset)
@@ -218,14 +202,14 @@ def on_reconcile_due(environ: Environ = os.environ) -> Callable[[], list[str]]:
     releasing = _releasing(s, _service(s))
     reconcile = Reconcile(
         ledger=_ledger(s),
-        fleet=_fleet(s),
+        fleet=runs.fleet(s),
         pushes=_pushes(s, releasing),
-        training=_training(s),
-        launching=_launching(s),
-        machines=_machines(s),
+        training=runs.training(s),
+        launching=runs.launching(s),
+        machines=runs.machines(s),
         releasing=releasing,
         clock=clock,
-        patience=_patience(s),
+        patience=runs.patience(s),
         policy=_policy(s),
         served_dataset=s.served_dataset,
     )
@@ -245,19 +229,7 @@ def on_stack_deploying(environ: Environ = os.environ) -> Callable[[], dict[str, 
     return lambda: serving_release(ledger.rollout(), placeholder, repository_uri=s.repository_uri, bucket=s.bucket)
 
 
-def _ledger(s: settings.Settings) -> DynamoLedger:
-    return DynamoLedger(boto3.client("dynamodb"), s.ledger_table)
-
-
-def _columns(s: settings.OnDataDropped) -> Columns:
-    return Columns(text=s.text_column or None, label=s.label_column or None)
-
-
-def _patience(s: settings.OnDataDropped | settings.OnBatchSettled | settings.OnReconcileDue) -> Patience:
-    return Patience(quiet=timedelta(seconds=s.quiet_seconds), max_wait=timedelta(seconds=s.max_wait_seconds))
-
-
-_RunSettings = settings.OnBatchSettled | settings.OnMachineChanged | settings.OnModelPublished | settings.OnReconcileDue
+_RunSettings = runs.RunSettings
 _ServiceSettings = (
     settings.OnModelPublished
     | settings.OnImagePushed
@@ -267,96 +239,6 @@ _ServiceSettings = (
     | settings.OnPersonDecided
     | settings.OnReconcileDue
 )
-
-
-def _fleet(s: _RunSettings) -> Ec2Fleet:
-    return Ec2Fleet(
-        boto3.client("ec2"),
-        launch_template=s.launch_template_id,
-        version=s.launch_template_version,
-        stack=s.stack,
-    )
-
-
-def _book(s: _RunSettings) -> RunBook:
-    return RunBook(ledger=_ledger(s), bucket=S3Bucket(boto3.client("s3"), s.bucket), clock=clock, bucket_name=s.bucket)
-
-
-def _spending(s: _RunSettings) -> Spending:
-    ec2 = boto3.client("ec2")
-    quick = ClientConfig(connect_timeout=3, read_timeout=5, retries={"max_attempts": 2})
-    prices = AwsPrices(
-        ec2,
-        boto3.client("pricing", region_name="us-east-1", config=quick),  # the price list of all regions is there
-        region=ec2.meta.region_name,
-        types=list(dict.fromkeys(kind.strip() for kind in s.instance_types.split(",") if kind.strip())),
-        subnets=[subnet.strip() for subnet in s.subnet_ids.split(",") if subnet.strip()],
-    )
-    caps = Caps(cost=s.max_run_cost, hours=s.max_run_hours, budget=s.monthly_budget)
-    return Spending(ledger=_ledger(s), prices=prices, clock=clock, caps=caps)
-
-
-def _timer(s: _RunSettings) -> SqsTimer:
-    return SqsTimer(boto3.client("sqs"), s.batch_queue_url)
-
-
-def _launching(s: _RunSettings) -> Launching:
-    policy = LaunchPolicy(
-        pools=pools_of(s.instance_types.split(","), s.subnet_ids.split(",")),
-        max_concurrent=s.max_concurrent_runs,
-        longest=timedelta(hours=s.max_run_hours),
-        first_wait=timedelta(seconds=s.capacity_wait_seconds),
-        spot=SpotPolicy(attempts=s.spot_attempts, deadline=timedelta(hours=s.deadline_hours)),
-    )
-    return Launching(
-        ledger=_ledger(s),
-        bucket=S3Bucket(boto3.client("s3"), s.bucket),
-        fleet=_fleet(s),
-        guard=SchedulerGuard(boto3.client("scheduler"), group=s.guard_group, role_arn=s.guard_role_arn),
-        account=AwsAccount(boto3.client("iam"), boto3.client("service-quotas")),
-        timer=_timer(s),
-        clock=clock,
-        jitter=random.random,
-        book=_book(s),
-        spending=_spending(s),
-        policy=policy,
-    )
-
-
-def _machines(s: _RunSettings) -> Machines:
-    return Machines(
-        ledger=_ledger(s),
-        bucket=S3Bucket(boto3.client("s3"), s.bucket),
-        fleet=_fleet(s),
-        timer=_timer(s),
-        clock=clock,
-        book=_book(s),
-        max_attempts=s.max_attempts,
-    )
-
-
-def _training(s: _RunSettings) -> Training:
-    return Training(
-        ledger=_ledger(s),
-        bucket=S3Bucket(boto3.client("s3"), s.bucket),
-        fleet=_fleet(s),
-        timer=_timer(s),
-        clock=clock,
-        book=_book(s),
-        spending=_spending(s),
-        config=_config(s),
-    )
-
-
-def _config(s: _RunSettings) -> Config:
-    return Config(
-        recipe=s.recipe,
-        encoder=s.encoder_prefix,
-        text_column=s.text_column or None,
-        label_column=s.label_column or None,
-        max_rejected_share=s.max_rejected_share,
-        max_data_shift=s.max_data_shift,
-    )
 
 
 def _service(s: _ServiceSettings) -> EcsService:
