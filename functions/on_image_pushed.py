@@ -5,6 +5,7 @@ docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -24,6 +25,7 @@ def parse(event: dict[str, Any]) -> Push:
         told.get("image-tag", ""),
         told.get("manifest-media-type", ""),
         told.get("artifact-media-type", ""),
+        datetime.fromisoformat(event["time"]) if "time" in event else None,
     )
 
 

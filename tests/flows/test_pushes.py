@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from itertools import permutations
 
 import pytest
 from controlplane.domain.images import IgnoredPush, Push
+from controlplane.domain.scans import ScanPolicy
 from controlplane.ports import TryAgain
 
-from tests.flows.fakes import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, child_digest
+from tests.flows.fakes import NOON, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, child_digest
 from tests.flows.world import REPOSITORY, World
 
 HELM = "application/vnd.cncf.helm.config.v1+json"
@@ -90,6 +93,44 @@ class TestAnImageOfAnotherPlatform:
             world.on_deployment_changed(world.service.completes())
         assert serving(world) == good.digest
         assert [release.state for release in world.ledger.releases.values()] == ["RETIRED", "FAILED", "SERVING"]
+
+
+class TestAnEventThatComesLate:
+    @staticmethod
+    def at(push: Push, second: int) -> Push:
+        return replace(push, at=NOON + timedelta(seconds=second))
+
+    def test_after_that_of_a_later_push_is_ignored(self) -> None:
+        world = World()
+        first, second = world.push("v1", told=False), world.push("v2", told=False)
+        world.on_image_pushed(self.at(second, 10))
+        with pytest.raises(IgnoredPush, match="came late"):
+            world.on_image_pushed(self.at(first, 5))
+        world.on_deployment_changed(world.service.completes())
+        assert (serving(world), world.ledger.rollout().count) == (second.digest, 1)
+
+    def test_after_that_of_a_later_push_that_was_refused_is_ignored_too(self) -> None:
+        world = World()
+        first, second = world.push("v1", told=False), world.push("v2", told=False, architecture="arm64")
+        world.on_image_pushed(self.at(second, 10))
+        with pytest.raises(IgnoredPush, match="came late"):
+            world.on_image_pushed(self.at(first, 5))
+
+    @pytest.mark.parametrize("policy", list(ScanPolicy))
+    def test_of_the_same_second_or_in_order_is_taken(self, policy: ScanPolicy) -> None:
+        world = World()
+        world.scan_policy = policy
+        pushes = [world.push(tag, told=False) for tag in ("v1", "v2", "v3")]
+        for push, second in zip(pushes, (10, 10, 11), strict=True):
+            world.on_image_pushed(self.at(push, second))
+        assert world.ledger.rollout().count == 3
+
+    def test_told_again_after_a_later_one_is_the_same_push_still(self) -> None:
+        world = World()
+        first, second = world.push("v1", told=False), world.push("v2", told=False)
+        for push, second_of in ((first, 5), (second, 10), (first, 5)):
+            world.on_image_pushed(self.at(push, second_of))
+        assert world.ledger.rollout().count == 2
 
 
 class TestWhatIsNoImage:

@@ -138,7 +138,9 @@ class TestAnImage:
     def test_the_sample(self) -> None:
         digest = "sha256:7f5b2640fe6fb4f46592dfd3410c4a79dac4f89e4782432e0378abcd1234aaaa"
         kind = "application/vnd.oci.image.manifest.v1+json"
-        assert on_image_pushed.parse(sample("on_image_pushed")) == Push("tidegate-local/inference", digest, "v1", kind)
+        assert on_image_pushed.parse(sample("on_image_pushed")) == Push(
+            "tidegate-local/inference", digest, "v1", kind, at=datetime(2026, 1, 1, 12, tzinfo=UTC)
+        )
 
     @pytest.mark.parametrize("untagged", [{"image-tag": ""}, {}])
     def test_an_untagged_push_has_an_empty_tag_or_none(self, untagged: dict[str, str]) -> None:

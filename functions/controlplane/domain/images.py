@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 
 SIGNATURE_TAG = re.compile(r"^sha256-[0-9a-f]{64}(\.(sig|att|sbom))?$")
 DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
@@ -24,13 +25,17 @@ class IgnoredPush(Exception):
 
 @dataclass(frozen=True)
 class Push:
-    """One ECR Image Action; `tag` is "" when untagged. Pushes before 2023 tell no media types; then they are ""."""
+    """One ECR Image Action; `tag` is "" when untagged. Pushes before 2023 tell no media types; then they are "".
+
+    `at` is the event's time, to the second; None for what the repository told: it keeps no time of a tag.
+    """
 
     repository: str
     digest: str
     tag: str
     manifest_type: str = ""
     artifact_type: str = ""
+    at: datetime | None = None
 
     @property
     def cause(self) -> str:

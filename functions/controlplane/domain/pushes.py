@@ -29,6 +29,11 @@ def missed(listed: Sequence[Push], rollout: Rollout, seen: frozenset[str] | None
     return [push for push in listed if f"{push.digest} {push.tag}" not in seen and push.cause not in rollout.causes]
 
 
+def is_overtaken(push: Push, rollout: Rollout) -> bool:
+    """Its event comes late: one of a later push was taken before. Two of the same second are not told apart."""
+    return push.at is not None and rollout.newest_push is not None and push.at < rollout.newest_push
+
+
 def _until_known(listed: Sequence[Push], is_known: Callable[[Push], bool]) -> list[Push]:
     """Newer than every known one: older ones were overtaken."""
     found = []

@@ -89,6 +89,7 @@ class Rollout:
     rolling: Release | None = None
     waiting: Release | None = None
     held: Release | None = None
+    newest_push: datetime | None = None  # of the events that were taken, the latest time
     causes: tuple[str, ...] = ()
     version: int = 0
 
@@ -137,6 +138,11 @@ class Rollout:
 
     def knowing(self, cause: str) -> Rollout:
         return replace(self, causes=(*self.causes, cause)[-1000:])
+
+    def pushed(self, at: datetime | None) -> Rollout:
+        """A push of this time was taken."""
+        times = [time for time in (at, self.newest_push) if time]
+        return replace(self, newest_push=max(times, default=None))
 
     def without_held(self, now: datetime) -> tuple[Rollout, list[Release]]:
         """A newer image takes the held one's place."""

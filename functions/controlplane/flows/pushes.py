@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..domain.images import IgnoredPush, Push, deployable
 from ..domain.manifests import Platform, UnfitImage, child_of, config_of, is_index, must_run_on
-from ..domain.pushes import missed
+from ..domain.pushes import is_overtaken, missed
 from ..ports import Images, Ledger
 from .releasing import Releasing
 from .scanning import Scanning
@@ -28,11 +28,13 @@ class Pushes:
         image = deployable(push, repository=self.repository, tag_pattern=self.tag_pattern)
         if self.releasing.knows(image.cause):
             return [*self.releasing.go_on(), *self.scanning.look_at_held()]
+        if is_overtaken(image, self.ledger.rollout()):
+            raise IgnoredPush("its event came late: a later push was taken before")
         try:
             digest = self._runnable(image.digest)
         except UnfitImage as why:
-            return self.releasing.refuse(image.cause, image=image.digest, why=str(why))
-        return self.scanning.propose(image.cause, digest)
+            return self.releasing.refuse(image.cause, image=image.digest, why=str(why), pushed_at=image.at)
+        return self.scanning.propose(image.cause, digest, pushed_at=image.at)
 
     def missed(self) -> list[str]:
         """The push whose event never came, if there is one; what lies in the repository is kept for the next look."""

@@ -58,10 +58,10 @@ class Releasing:
     def knows(self, cause: str) -> bool:
         return cause in self.ledger.rollout().causes
 
-    def refuse(self, cause: str, *, image: str, why: str) -> list[str]:
+    def refuse(self, cause: str, *, image: str, why: str, pushed_at: datetime | None = None) -> list[str]:
         """Record and tell that what was proposed cannot be deployed; what serves stays."""
         return self.change(
-            lambda rollout, now: rollout.refuse(cause, now, image=image, why=why),
+            lambda rollout, now: rollout.pushed(pushed_at).refuse(cause, now, image=image, why=why),
             lambda release, rollout: [alerts.release_refused(release, rollout.serving, self.service_name)],
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from ..domain import alerts
 from ..domain.holding import hold, let_go, turn_down
@@ -25,13 +25,17 @@ class Scanning:
     patience: timedelta
     repository: str
 
-    def propose(self, cause: str, image: str) -> list[str]:
+    def propose(self, cause: str, image: str, *, pushed_at: datetime | None = None) -> list[str]:
         """Propose the image: held first where its verdict is waited for. Held, then asked: whichever comes last, the
         verdict's event or this question, finds the release."""
         if self.policy is not ScanPolicy.WAIT:
-            return self.releasing.propose(cause, image=image)
+            return self.releasing.change(
+                lambda rollout, now: rollout.pushed(pushed_at).propose(cause, now, image=image)
+            )
         why = "its image is held until the scan's verdict"
-        done = self.releasing.change(lambda rollout, now: hold(rollout, cause, now, image=image, why=why))
+        done = self.releasing.change(
+            lambda rollout, now: hold(rollout.pushed(pushed_at), cause, now, image=image, why=why)
+        )
         return [*done, *self.look_at_held()]
 
     def told(self, image: str) -> list[str]:
