@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from controlplane.domain.holding import hold, let_go, turn_down
+from controlplane.domain.holding import hold, let_go, propose_anew, turn_down
 from controlplane.domain.releases import Deployment, Release, ReleaseState, Rollout, ServiceView
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -152,6 +152,17 @@ def test_what_is_turned_down_fails_and_never_rolls() -> None:
     assert what(roll(rollout.propose("model m2", NOON, model="m2")[0]).rolling) == (V1, "m2")
 
 
+def test_what_was_turned_down_rolls_anew_when_a_person_says_so_and_twice_told_is_once() -> None:
+    rollout, [refused] = turn_down(held(serving()), 2, NOON, why="CVE-1")
+    assert refused.refused_by_scan
+    free, changed = propose_anew(rollout, refused, "decision 1", NOON, why="ada: urgent")
+    assert [(release.number, release.state, release.overridden) for release in changed] == [
+        (3, ReleaseState.PENDING, True)
+    ]
+    assert what(roll(free).rolling) == (V2, "m1")
+    assert propose_anew(free, refused, "decision 1", NOON, why="ada: urgent") == (free, [])
+
+
 @dataclass
 class Story:
     """Everything that happened, and what may never happen."""
@@ -183,6 +194,15 @@ class Story:
             case "override" if rollout.held and rollout.held.image:
                 self.allowed.add(rollout.held.image)
                 self.after(let_go(rollout, rollout.held.number, NOON, why="urgent", by_person=True))
+            case "anew" if self.turned_down:
+                refused = self.releases[sorted(self.turned_down)[choice % len(self.turned_down)]]
+                assert refused.image
+                self.allowed.add(refused.image)
+                self.after(propose_anew(rollout, refused, f"decision {self.pushes}", NOON, why="urgent"))
+            case "person" if rollout.serving and rollout.previous:
+                back = rollout.previous
+                cause = f"decision {self.pushes}"
+                self.after(rollout.propose(cause, NOON, image=back.image, model=back.model, takes_back=1))
             case "back" if rollout.previous and not rollout.rolling:
                 back = rollout.previous
                 self.after(rollout.propose(f"alarm {self.pushes}", NOON, image=back.image, model=back.model))
@@ -211,7 +231,7 @@ class Story:
         assert all(self.releases[number].state is ReleaseState.FAILED for number in self.turned_down)
 
 
-ACTIONS = ["push", "model", "clean", "refused", "override", "back", "serves", "falls"]
+ACTIONS = ["push", "model", "clean", "refused", "override", "anew", "person", "back", "serves", "falls"]
 
 
 @settings(max_examples=300, deadline=None)

@@ -31,6 +31,11 @@ def test_a_decision_obeys_the_contract_and_is_read(
     assert (taken.action, taken.release, taken.dry_run, taken.decision_id) == (action, release, dry, "an-id")
 
 
+def test_the_sample_event_obeys_the_contract() -> None:
+    told = json.loads((ROOT / "events" / "on_person_decided.json").read_text())
+    assert list(Draft202012Validator(CONTRACT).iter_errors(told)) == []
+
+
 def test_a_decision_without_a_reason_is_not_asked(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parser().parse_args(["rollback", "s"])
