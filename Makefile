@@ -45,8 +45,8 @@ push: $(VENV)/.ready ## build the inference image and push it into the local clo
 inbox: $(VENV)/.ready ## the mails that SNS would have sent
 	@$(LOCAL) inbox
 
-invoke: $(VENV)/.ready ## one function on its sample event, by sam local (needs a container engine): make invoke F=OnImagePushed
-	@$(LOCAL) invoke $(F)
+invoke: $(VENV)/.ready ## one function on its sample event, by sam local (needs a container engine): make invoke F=OnImagePushed [EVENT=event.json]
+	@$(LOCAL) invoke $(F) $(if $(EVENT),--event "$(EVENT)")
 
 interrupt: $(VENV)/.ready ## announce a Spot interruption to the machine that trains, or only recommend to move: make interrupt [REBALANCE=1]
 	@$(LOCAL) interrupt $(if $(REBALANCE),--rebalance)

@@ -105,7 +105,7 @@ def env(cloud: Cloud, _: argparse.Namespace) -> int:
 
 def invoke(cloud: Cloud, given: argparse.Namespace) -> int:
     must_run(cloud)
-    return sam_local.invoke(cloud, given.function, given.more)
+    return sam_local.invoke(cloud, given.function, given.more, given.event)
 
 
 def status(cloud: Cloud, given: argparse.Namespace) -> int:
@@ -221,6 +221,7 @@ def parser() -> argparse.ArgumentParser:
         "invoke", invoke, "Run one function on its sample event by `sam local invoke` (needs a container engine)."
     )
     alone.add_argument("function", help="for example OnImagePushed")
+    alone.add_argument("--event", type=Path, metavar="FILE", help="another event than its sample in events/")
     alone.add_argument("more", nargs="*", help="more options for sam, after --")
     add("status", status, "Say what runs.").add_argument("--json", action="store_true", help="as JSON")
     one = add("push", push, "Build the inference image and push it to the stack's repository.")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import socket
 import threading
+import urllib.request
 from typing import Any
 
 import pytest
 
 from local.cloud import ROOT
-from local.invoke import event_of, for_this_machine, relay
+from local.invoke import event_of, fault_of, for_this_machine, gateway, receiver, relay
 
 TEMPLATE: dict[str, Any] = {
     "Globals": {"Function": {"Architectures": ["arm64"]}},
@@ -51,3 +52,36 @@ def test_the_relay_carries_both_ways_and_closes() -> None:
         answering.join()
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), timeout=5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told", "fault"),
+    [
+        ("null\n", [], None),
+        ('{"batchItemFailures": []}', [], None),
+        ('{"errorMessage": "no such table", "errorType": "ClientError"}', [], "ClientError: no such table"),
+        ('{"batchItemFailures": [{"itemIdentifier": "m-1"}]}', [], "1 messages go back"),
+        ("null", [{"Status": "SUCCESS"}], None),
+        ("null", [{"Status": "FAILED", "Reason": "no ledger"}], "no ledger"),
+        ("Killed", [], "no JSON: Killed"),
+    ],
+)
+def test_a_function_that_failed_is_a_failure_though_sam_does_not(
+    answer: str, told: list[Any], fault: str | None
+) -> None:
+    found = fault_of(answer, told)
+    assert found is None if fault is None else fault in (found or "")
+
+
+def test_what_is_put_to_the_response_url_is_heard() -> None:
+    heard: list[Any] = []
+    with receiver("127.0.0.1", heard) as address:
+        put = urllib.request.Request(address, data=b'{"Status": "SUCCESS"}', method="PUT")
+        with urllib.request.urlopen(put, timeout=5) as answered:
+            assert answered.status == 200
+    assert heard == [{"Status": "SUCCESS"}]
+
+
+def test_the_bridge_of_a_fresh_engine_has_an_address_though_it_tells_none() -> None:
+    assert gateway([{"Subnet": "172.17.0.0/16"}]) == "172.17.0.1"
+    assert gateway([{"Subnet": "172.17.0.0/16", "Gateway": "172.17.0.9"}]) == "172.17.0.9"
