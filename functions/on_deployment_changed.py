@@ -1,11 +1,10 @@
-"""ECS "ECS Deployment State Change" -> the release is settled by deployment and running digest; people told.
+"""ECS "ECS Deployment State Change", or a look that is due -> the release is settled by what runs; people told.
 
 docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_deployment_events.html
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -16,21 +15,13 @@ logger = Logger()
 flow = cache(wiring.on_deployment_changed)
 
 
-@dataclass(frozen=True)
-class DeploymentChange:
-    deployment: str
-    name: str
-
-    @property
-    def ended(self) -> str | None:
-        return None if self.name == "SERVICE_DEPLOYMENT_IN_PROGRESS" else self.deployment
-
-
-def parse(event: dict[str, Any]) -> DeploymentChange:
-    return DeploymentChange(event["detail"]["deploymentId"], event["detail"]["eventName"])
+def parse(event: dict[str, Any]) -> str:
+    """What made us look. It is a hint; what ECS says now is what counts."""
+    if "Records" in event:
+        return "a look is due"
+    return f"{event['detail']['eventName']} {event['detail']['deploymentId']}"
 
 
 @logger.inject_lambda_context(correlation_id_path="id")
 def handler(event: dict[str, Any], context: object) -> None:
-    change = parse(event)
-    logger.info("deployment changed", deployment=change.deployment, event=change.name, done=flow()(change.ended))
+    logger.info("deployment changed", because=parse(event), done=flow()())

@@ -13,10 +13,12 @@ from .domain.alerts import Alert
 from .domain.batches import Batch, RefusedDrop
 from .domain.drops import Drop, Finding
 from .domain.estimates import Pace
+from .domain.failures import FailedTask
 from .domain.images import Push
 from .domain.money import Bill
 from .domain.pools import Rest
 from .domain.prices import Quote
+from .domain.probes import GoldenRow, Proof, Question, Reply
 from .domain.refusals import Refusal
 from .domain.releases import Release, Rollout, ServiceView
 from .domain.runs import Machine, Outcome, Queue, Run
@@ -29,6 +31,10 @@ class TryAgain(Exception):
 
 class Conflict(TryAgain):
     """Somebody else wrote first; read again."""
+
+
+class Unanswered(Exception):
+    """A task could not be asked: refused, cut off, or too slow. The message says which."""
 
 
 class LaunchRefused(Exception):
@@ -192,6 +198,10 @@ class Bucket(Protocol):
         ...
 
     def outcome(self, run_id: str, attempt: int) -> Outcome | None: ...
+    def golden(self, run_id: str) -> tuple[GoldenRow, ...]:
+        """The golden set of a model, as far as it can be asked; () when there is none."""
+        ...
+
     def keys_of(self, run_id: str) -> Sequence[str]:
         """All that lies under runs/, models/, processed/ and logs/ for the run."""
         ...
@@ -250,6 +260,34 @@ class Service(Protocol):
         ...
 
     def scale_to(self, count: int) -> None: ...
+
+
+class Prober(Protocol):
+    def ask(self, question: Question, addresses: Sequence[str]) -> Mapping[str, Proof]:
+        """What each task proved, by its address (host:port). What could not be asked has NO_ANSWER, and says why."""
+        ...
+
+
+class Tasks(Protocol):
+    """The tasks themselves, by address. Raises Unanswered."""
+
+    def get(self, address: str, path: str) -> Reply: ...
+    def post(self, address: str, path: str, body: Mapping[str, Any]) -> Reply: ...
+
+
+class FailedTasks(Protocol):
+    def of(self, release: Release, task_id: str | None = None) -> FailedTask | None:
+        """This task of the release, or the one that failed last, or one that runs; None when none is known.
+
+        What is not there any more is said in it, never raised.
+        """
+        ...
+
+
+class Looks(Protocol):
+    def again(self, after: timedelta) -> None:
+        """Look at the rollout again after so long."""
+        ...
 
 
 class Images(Protocol):

@@ -13,8 +13,6 @@ class BadSettings(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    ledger_table: str
-
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Self:
         readers: dict[str, Any] = {"int": int, "float": float, "str": str}
@@ -31,7 +29,12 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class _Batches(Settings):
+class _Ledger(Settings):
+    ledger_table: str
+
+
+@dataclass(frozen=True)
+class _Batches(_Ledger):
     bucket: str
     batch_queue_url: str
     quiet_seconds: int
@@ -39,7 +42,7 @@ class _Batches(Settings):
 
 
 @dataclass(frozen=True)
-class _Columns(Settings):
+class _Columns(_Ledger):
     text_column: str
     label_column: str
 
@@ -71,7 +74,7 @@ class _Runs(_Columns):
 
 
 @dataclass(frozen=True)
-class _Gate(Settings):
+class _Gate(_Ledger):
     served_dataset: str
     min_gain: float
     max_p: float
@@ -80,7 +83,7 @@ class _Gate(Settings):
 
 
 @dataclass(frozen=True)
-class _Service(Settings):
+class _Service(_Ledger):
     alerts_topic_arn: str
     cluster: str
     service: str
@@ -89,7 +92,7 @@ class _Service(Settings):
 
 
 @dataclass(frozen=True)
-class _Scans(Settings):
+class _Scans(_Ledger):
     repository: str
     scan_policy: str
     max_severity: str
@@ -100,6 +103,19 @@ class _Scans(Settings):
 class _Pushes(_Scans):
     deploy_tag_pattern: str
     cpu_architecture: str
+
+
+@dataclass(frozen=True)
+class _FailedTasks(_Service):
+    inference_logs: str
+
+
+@dataclass(frozen=True)
+class _Rollout(_FailedTasks):
+    bucket: str
+    probe_function: str
+    look_queue_url: str
+    rollout_timeout_minutes: int
 
 
 @dataclass(frozen=True)
@@ -133,12 +149,17 @@ class OnImageScanned(_Scans, _Service):
 
 
 @dataclass(frozen=True)
-class OnDeploymentChanged(_Service):
+class OnDeploymentChanged(_Rollout):
     pass
 
 
 @dataclass(frozen=True)
-class OnAlarmChanged(_Service):
+class OnProbeAsked(Settings):
+    pass
+
+
+@dataclass(frozen=True)
+class OnAlarmChanged(_FailedTasks):
     max_tasks: int
     bake_minutes: int
     dashboard: str
@@ -150,12 +171,12 @@ class OnPersonDecided(_Service):
 
 
 @dataclass(frozen=True)
-class OnReconcileDue(_Batches, _Runs, _Gate, _Service, _Pushes):
+class OnReconcileDue(_Batches, _Runs, _Gate, _Rollout, _Pushes):
     pass
 
 
 @dataclass(frozen=True)
-class OnStackDeploying(Settings):
+class OnStackDeploying(_Ledger):
     bucket: str
     repository_uri: str
     placeholder_image: str

@@ -13,7 +13,7 @@ from . import settings
 from . import wiring_runs as runs
 from .adapters.ecr_images import EcrImages
 from .adapters.ecr_scans import EcrScans
-from .adapters.ecs_service import EcsService
+from .adapters.http_tasks import HttpTasks
 from .adapters.s3_bucket import S3Bucket
 from .adapters.sns_notifier import SnsNotifier
 from .adapters.sqs_timer import SqsTimer
@@ -32,12 +32,17 @@ from .flows.decisions import Decisions
 from .flows.incidents import Incidents
 from .flows.ingest import Ingest
 from .flows.machines import Machines
+from .flows.probing import Probing
 from .flows.pushes import Pushes
 from .flows.reconcile import Reconcile
 from .flows.releasing import Releasing
 from .flows.scanning import Scanning
+from .parts import ServiceSettings, failed_tasks_of, releasing_of, service_of, settling_of, taking_back_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .domain.probes import Proof, Question
     from .domain.runs import Run
 
 Environ = Mapping[str, str]
@@ -102,7 +107,12 @@ def _heard(machines: Machines, told: MachineChanged | AttemptEnded) -> str:
 
 def on_model_published(environ: Environ = os.environ) -> Callable[[str], list[str]]:
     s = settings.OnModelPublished.load(environ)
-    training, launching, releasing, tell = runs.training(s), runs.launching(s), _releasing(s, _service(s)), _telling(s)
+    training, launching, releasing, tell = (
+        runs.training(s),
+        runs.launching(s),
+        releasing_of(s, service_of(s)),
+        _telling(s),
+    )
 
     def publish(run_id: str) -> list[str]:
         run: Run | None = training.model_published(run_id, policy=_policy(s), served_dataset=s.served_dataset)
@@ -121,7 +131,7 @@ def on_model_published(environ: Environ = os.environ) -> Callable[[str], list[st
 def on_image_pushed(environ: Environ = os.environ) -> Callable[[Push], list[str]]:
     """Raises IgnoredPush."""
     s = settings.OnImagePushed.load(environ)
-    pushes, tell = _pushes(s, _releasing(s, _service(s))), _telling(s)
+    pushes, tell = _pushes(s, releasing_of(s, service_of(s))), _telling(s)
 
     def push(pushed: Push) -> list[str]:
         done = pushes.take(pushed)
@@ -134,7 +144,7 @@ def on_image_pushed(environ: Environ = os.environ) -> Callable[[Push], list[str]
 def on_image_scanned(environ: Environ = os.environ) -> Callable[[str], list[str]]:
     """The event is a hint to look; what ECR says now is what counts."""
     s = settings.OnImageScanned.load(environ)
-    scanning, tell = _scanning(s, _releasing(s, _service(s))), _telling(s)
+    scanning, tell = _scanning(s, releasing_of(s, service_of(s))), _telling(s)
 
     def scanned(image: str) -> list[str]:
         done = scanning.told(image)
@@ -144,26 +154,33 @@ def on_image_scanned(environ: Environ = os.environ) -> Callable[[str], list[str]
     return scanned
 
 
-def on_deployment_changed(environ: Environ = os.environ) -> Callable[[str | None], list[str]]:
-    """The event (the deployment that ended, if one did) is a hint; what ECS says now is what counts."""
+def on_deployment_changed(environ: Environ = os.environ) -> Callable[[], list[str]]:
+    """The event is a hint; what ECS says now, and what the tasks answer, is what counts."""
     s = settings.OnDeploymentChanged.load(environ)
-    releasing, tell = _releasing(s, _service(s)), _telling(s)
+    settling, tell = settling_of(s), _telling(s)
 
-    def settle(ended: str | None) -> list[str]:
-        done = releasing.settle(ended)
+    def settle() -> list[str]:
+        done = settling.settle()
         tell()
         return done
 
     return settle
 
 
+def on_probe_asked(environ: Environ = os.environ) -> Callable[[Question, Sequence[str]], list[tuple[str, Proof]]]:
+    settings.OnProbeAsked.load(environ)
+    return Probing(HttpTasks()).ask
+
+
 def on_alarm_changed(environ: Environ = os.environ) -> Callable[[AlarmChange], str]:
     s = settings.OnAlarmChanged.load(environ)
-    service, tell = _service(s), _telling(s)
+    service, tell = service_of(s), _telling(s)
     incidents = Incidents(
         ledger=_ledger(s),
         service=service,
-        releasing=_releasing(s, service),
+        releasing=releasing_of(s, service),
+        taking_back=taking_back_of(s, service),
+        failed_tasks=failed_tasks_of(s),
         clock=clock,
         ceiling=s.max_tasks,
         bake=timedelta(minutes=s.bake_minutes),
@@ -184,7 +201,7 @@ def on_person_decided(environ: Environ = os.environ) -> Callable[[object, str], 
     decisions = Decisions(
         ledger=_ledger(s),
         images=EcrImages(boto3.client("ecr"), s.repository),
-        releasing=_releasing(s, _service(s)),
+        releasing=releasing_of(s, service_of(s)),
         clock=clock,
     )
 
@@ -199,7 +216,7 @@ def on_person_decided(environ: Environ = os.environ) -> Callable[[object, str], 
 def on_reconcile_due(environ: Environ = os.environ) -> Callable[[], list[str]]:
     s = settings.OnReconcileDue.load(environ)
     tell = _telling(s)
-    releasing = _releasing(s, _service(s))
+    releasing = releasing_of(s, service_of(s))
     reconcile = Reconcile(
         ledger=_ledger(s),
         fleet=runs.fleet(s),
@@ -208,6 +225,7 @@ def on_reconcile_due(environ: Environ = os.environ) -> Callable[[], list[str]]:
         launching=runs.launching(s),
         machines=runs.machines(s),
         releasing=releasing,
+        settling=settling_of(s),
         clock=clock,
         patience=runs.patience(s),
         policy=_policy(s),
@@ -230,29 +248,6 @@ def on_stack_deploying(environ: Environ = os.environ) -> Callable[[], dict[str, 
 
 
 _RunSettings = runs.RunSettings
-_ServiceSettings = (
-    settings.OnModelPublished
-    | settings.OnImagePushed
-    | settings.OnImageScanned
-    | settings.OnDeploymentChanged
-    | settings.OnAlarmChanged
-    | settings.OnPersonDecided
-    | settings.OnReconcileDue
-)
-
-
-def _service(s: _ServiceSettings) -> EcsService:
-    return EcsService(
-        boto3.client("ecs"),
-        cluster=s.cluster,
-        service=s.service,
-        repository_uri=s.repository_uri,
-        models_uri=s.models_uri,
-    )
-
-
-def _releasing(s: _ServiceSettings, service: EcsService) -> Releasing:
-    return Releasing(ledger=_ledger(s), service=service, clock=clock, service_name=s.service)
 
 
 def _pushes(s: settings.OnImagePushed | settings.OnReconcileDue, releasing: Releasing) -> Pushes:
@@ -289,6 +284,6 @@ def _policy(s: settings.OnModelPublished | settings.OnReconcileDue) -> Policy:
     )
 
 
-def _telling(s: _RunSettings | _ServiceSettings) -> Callable[[], int]:
+def _telling(s: _RunSettings | ServiceSettings) -> Callable[[], int]:
     ledger, notifier = _ledger(s), SnsNotifier(boto3.client("sns"), s.alerts_topic_arn)
     return lambda: tell_people(ledger, notifier, clock)

@@ -35,7 +35,7 @@ def clock() -> datetime:
 RunSettings = settings.OnBatchSettled | settings.OnMachineChanged | settings.OnModelPublished | settings.OnReconcileDue
 
 
-def ledger(s: settings.Settings) -> DynamoLedger:
+def ledger(s: settings._Ledger) -> DynamoLedger:
     return DynamoLedger(boto3.client("dynamodb"), s.ledger_table)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 from controlplane.adapters.ecs_service import EcsService
-from controlplane.domain.releases import Deployment, Release
+from controlplane.domain.releases import Deployment, Release, RunningTask
 
 DIGEST = "sha256:" + "2" * 64
 RELEASE = Release(2, "push v2", DIGEST, "films-1")
@@ -154,9 +154,24 @@ class TestView:
             "describe_tasks",
             {
                 "tasks": [
-                    {"taskDefinitionArn": "arn:td:2", "lastStatus": "RUNNING", "containers": containers},
+                    {
+                        "taskArn": "arn:aws:ecs:r:1:task/c/t1",
+                        "taskDefinitionArn": "arn:td:2",
+                        "lastStatus": "RUNNING",
+                        "containers": containers,
+                        "attachments": [
+                            {
+                                "type": "ElasticNetworkInterface",
+                                "details": [
+                                    {"name": "subnetId", "value": "subnet-1"},
+                                    {"name": "privateIPv4Address", "value": "10.77.0.9"},
+                                ],
+                            }
+                        ],
+                    },
                     {"taskDefinitionArn": "arn:td:2", "lastStatus": "PENDING", "containers": [{"name": "inference"}]},
                     {
+                        "taskArn": "arn:aws:ecs:r:1:task/c/t3",
                         "taskDefinitionArn": "arn:td:1",
                         "lastStatus": "RUNNING",
                         "containers": [{"name": "inference", "imageDigest": "sha256:old"}],
@@ -170,6 +185,7 @@ class TestView:
             Deployment("d2", 2, True, "IN_PROGRESS", "why d2"),
             Deployment("d1", None, False, "COMPLETED", "why d1"),
         )
+        assert view.tasks == (RunningTask("t1", "10.77.0.9:8080", DIGEST),)
         assert (view.digests, view.running, view.desired, view.draining) == (frozenset({DIGEST}), 1, 2, 2)
 
     def test_a_service_without_tasks_runs_nothing(self, ecs: tuple[Any, Stubber]) -> None:

@@ -15,6 +15,7 @@ SLOW = AlarmChange("tidegate-latency-high", "ALARM", "OK", "p95 over 300 ms", NO
 ERRORS = AlarmChange("tidegate-errors-high", "ALARM", "OK", "5 % over", NOON)
 FIRST = Release(1, "push v1", "sha256:1", "m1", ReleaseState.RETIRED, since=NOON - timedelta(days=1))
 SECOND = Release(2, "push v2", "sha256:2", "m1", ReleaseState.SERVING, since=NOON - timedelta(minutes=5))
+THIRD = Release(3, "push v3", "sha256:3", "m1", ReleaseState.ROLLING, since=NOON - timedelta(minutes=1))
 CALM = Situation(desired=2, ceiling=4, serving=SECOND, previous=FIRST, rolling=None)
 
 
@@ -48,14 +49,29 @@ def test_errors_soon_after_a_release_take_it_back() -> None:
         ("served well", replace(CALM, serving=replace(SECOND, since=NOON - BAKE - timedelta(seconds=1)))),
         ("no release to go back to", replace(CALM, previous=None)),
         ("no release to go back to", replace(CALM, serving=None, previous=None)),
-        ("no release to go back to", replace(CALM, rolling=replace(SECOND, number=3))),
+        ("on its way back to release 2", replace(CALM, going_back=SECOND)),
+        ("went back to release 2 only now", replace(CALM, back_at=NOON - BAKE)),
+        ("itself a rollback", replace(CALM, rolling=replace(THIRD, cause=ERRORS.incident))),
+        ("itself a rollback", replace(CALM, rolling=replace(THIRD, cause="person ann rolls back"))),
+        ("older than release 3", replace(CALM, rolling=replace(THIRD, since=NOON + timedelta(seconds=1)))),
+        ("no release to go back to", replace(CALM, rolling=THIRD, serving=None, previous=None)),
         ("itself a rollback", replace(CALM, serving=replace(SECOND, cause=ERRORS.incident))),
     ],
 )
 def test_errors_for_another_reason_are_only_told_of(why: str, situation: Situation) -> None:
     answer = answered(ERRORS, situation)
-    assert answer.roll_back_to is None
+    assert (answer.roll_back_to, answer.take_back) == (None, None)
     assert why in answer.done
+
+
+def test_errors_while_a_release_rolls_take_it_back_before_it_serves_alone() -> None:
+    answer = answered(ERRORS, replace(CALM, rolling=THIRD))
+    assert (answer.take_back, answer.roll_back_to) == (3, None)
+    assert answer.done == "Taking release 3, which was rolling out, back: release 2 goes out again."
+
+
+def test_long_after_a_way_back_errors_are_judged_as_ever() -> None:
+    assert answered(ERRORS, replace(CALM, back_at=NOON - BAKE - timedelta(seconds=1))).roll_back_to == FIRST
 
 
 def test_a_release_without_a_model_cannot_be_gone_back_to() -> None:

@@ -11,6 +11,8 @@ from controlplane.domain.alarms import AlarmChange, Answer
 from controlplane.domain.alerts import Alert
 from controlplane.domain.batches import TOLD_BY_NAME, Batch
 from controlplane.domain.drops import Drop, Finding
+from controlplane.domain.failures import FailedTask
+from controlplane.domain.judging import Fate
 from controlplane.domain.releases import Release, ReleaseState
 from controlplane.domain.runs import Run, RunState
 
@@ -127,8 +129,35 @@ class TestARelease:
         fallen = Release(2, "push v2", "sha256:2", None).now(ReleaseState.ROLLED_BACK, NOON, "tasks died")
         alert = alerts.release_settled(fallen, good, "service")
         assert alert.subject == "Tidegate: release 2 rolled back"
-        assert "Release 1 serves (image sha256:1, model m1)." in alert.body
+        assert "image and model of release 1 roll out again (image sha256:1, model m1)" in alert.body
         assert "Why: tasks died" in alert.body
+
+    def test_that_fell_says_how_its_task_ended_and_what_it_said_last(self) -> None:
+        task = FailedTask("t1", "EssentialContainerExited", "Essential container in task exited", 1, ("a", "b"))
+        fallen = replace(
+            Release(2, "push v2", "sha256:2", None).now(ReleaseState.ROLLED_BACK, NOON, task.sentence), failed=task
+        )
+        body = alerts.release_settled(fallen, None, "service").body
+        assert "Task t1: EssentialContainerExited, Essential container in task exited, exit code 1." in body
+        assert "The last 2 lines of its log:\n  | a\n  | b\n" in body
+
+    def test_whose_task_left_no_log_says_that(self) -> None:
+        task = FailedTask("t1", lacking="there is no log stream task/inference/t1")
+        fallen = replace(Release(2, "push v2", "sha256:2", None, ReleaseState.FAILED), failed=task)
+        assert (
+            "Its last log lines are not there: there is no log stream task/inference/t1."
+            in alerts.release_settled(fallen, None, "service").body
+        )
+
+    def test_that_came_back_or_did_not_is_told(self) -> None:
+        back = Release(1, "back from release 2", "sha256:1", "m1")
+        came = alerts.went_back(back, Fate(serves=True), None, "service")
+        assert came.subject == "Tidegate: release 1 serves again"
+        assert "Release 1 serves (image sha256:1, model m1)." in came.body
+        lost = alerts.went_back(back, Fate(serves=False, by="the deadline", why="1 of 2 tasks run"), None, "service")
+        assert lost.subject == "Tidegate: release 1 did not come back"
+        assert "the deadline: 1 of 2 tasks run" in lost.body
+        assert came.alert_id == lost.alert_id, "one end, one alert"
 
     def test_that_was_the_first_and_failed_says_that_nothing_serves(self) -> None:
         fallen = Release(1, "push v1", "sha256:1", None).now(ReleaseState.FAILED, NOON, "tasks died")

@@ -5,9 +5,19 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from controlplane.domain.releases import Deployment, Release, ReleaseState, Rollout, ServiceView, digests_known_to
+from controlplane.domain.probes import Proof, Verdict
+from controlplane.domain.releases import (
+    Deployment,
+    Release,
+    ReleaseState,
+    Rollout,
+    RunningTask,
+    ServiceView,
+    digests_known_to,
+)
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+AGREES = Proof(Verdict.AGREES)
 V1, V2, V3 = ("sha256:" + letter * 64 for letter in "123")
 
 
@@ -33,11 +43,14 @@ def seen(
     running: int = 2,
     digests: frozenset[str] | None = None,
     deployment: str | None = None,
+    proof: Proof | None = AGREES,
 ) -> ServiceView:
-    """ECS with this release as the primary deployment."""
+    """ECS with this release as the primary deployment; what its tasks proved, all the same."""
     assert release and release.image
     primary = Deployment(deployment or release.deployment or "d?", release.number, True, rollout, "what ECS says")
-    return ServiceView((primary, *others), digests or frozenset({release.image}), running, 2)
+    run = sorted(digests or {release.image})
+    tasks = (RunningTask(f"t{number}", "", run[number % len(run)], proof) for number in range(running))
+    return ServiceView((primary, *others), tuple(tasks), 2)
 
 
 def serve(rollout: Rollout) -> Rollout:
@@ -79,7 +92,7 @@ class TestTheFirstRelease:
         settled, changed = rollout.settle(seen(rollout.rolling, rollout="FAILED"), NOON)
         assert [release.state for release in changed] == [ReleaseState.FAILED]
         assert (settled.serving, settled.rolling) == (None, None)
-        assert changed[0].reason == "what ECS says"
+        assert changed[0].reason == "ECS: what ECS says"
 
     def test_that_fails_gives_way_to_the_next_image(self) -> None:
         rollout = roll(push(Rollout(), V1))
@@ -211,7 +224,7 @@ class TestSettling:
         view = seen(before.serving, rollout="IN_PROGRESS", others=(fallen,), deployment="d3")
         settled, changed = rollout.settle(view, NOON)
         assert [(release.state, release.reason) for release in changed] == [
-            (ReleaseState.ROLLED_BACK, "tasks failed to start")
+            (ReleaseState.ROLLED_BACK, "ECS: tasks failed to start")
         ]
         assert settled.serving == before.serving
         assert (settled.image, settled.model) == (V1, "m1")
@@ -221,12 +234,13 @@ class TestSettling:
         rollout = roll(push(before, V2), "d2")
         settled, changed = rollout.settle(seen(before.serving, deployment="d3"), NOON)
         assert changed[0].state is ReleaseState.ROLLED_BACK
-        assert changed[0].reason == "ECS ended the deployment"
+        assert changed[0].reason == "ECS: ECS ended the deployment"
         assert settled.rolling is None
 
     def test_a_release_taken_back_is_not_what_the_next_one_builds_on(self) -> None:
         rollout = roll(push(serving_v1_m1(), V2), "d2")
         fallen, _ = rollout.settle(seen(serving_v1_m1().serving, deployment="d3"), NOON)
+        fallen, _ = fallen.deploying("d3").settle(seen(fallen.going_back, deployment="d3"), NOON)
         assert what(roll(promote(fallen, "m2")).rolling) == (V1, "m2")
 
     def test_a_foreign_deployment_while_ours_still_rolls_changes_nothing(self) -> None:
@@ -238,15 +252,16 @@ class TestSettling:
 
     def test_a_foreign_deployment_while_nothing_rolls_changes_nothing(self) -> None:
         rollout = serving_v1_m1()
-        foreign = ServiceView((Deployment("x", None, True, "COMPLETED"),), frozenset({V3}), 2, 2)
+        foreign = ServiceView(
+            (Deployment("x", None, True, "COMPLETED"),), (RunningTask("t1", "", V3), RunningTask("t2", "", V3)), 2
+        )
         assert rollout.settle(foreign, NOON) == (rollout, [])
 
     def test_the_placeholders_deployment_is_not_ours(self) -> None:
         rollout = roll(push(Rollout(), V1))
         view = ServiceView(
             (Deployment("d0", None, True, "COMPLETED"), Deployment("d1", 1, False, "IN_PROGRESS")),
-            frozenset({"sha256:placeholder"}),
-            2,
+            (RunningTask("t1", "", "sha256:placeholder"),),
             2,
         )
         assert rollout.settle(view, NOON) == (rollout, [])
@@ -260,7 +275,7 @@ class TestSettling:
 
     def test_without_a_word_from_ecs_nothing_changes(self) -> None:
         rollout = roll(push(Rollout(), V1))
-        assert rollout.settle(ServiceView((), frozenset(), 0, 2), NOON) == (rollout, [])
+        assert rollout.settle(ServiceView((), (), 2), NOON) == (rollout, [])
 
     def test_after_it_settled_the_same_view_changes_nothing_more(self) -> None:
         rollout = roll(push(serving_v1_m1(), V2), "d2")

@@ -38,7 +38,8 @@ def test_a_release_serves_a_bad_one_is_taken_back_and_a_deploy_changes_neither(s
     )
     assert taken_back[0]["number"] == 3
     [mail] = stack.wait("the mail about it", lambda: stack.mails("release 3 "))
-    assert "It was taken back. Release 2 serves" in mail["body"]
+    assert "image and model of release 2 roll out again" in mail["body"]
+    stack.wait("the mail about the way back", lambda: stack.mails("release 2 serves again"))
     assert stack.rollout()["serving"]["number"] == 2 and stack.ask("GET", "/version").json()["digest"] == first
 
     before = stack.cloud.client("ecs").describe_services(

@@ -18,13 +18,15 @@ from controlplane.domain.alerts import Alert
 from controlplane.domain.batches import Batch, RefusedDrop
 from controlplane.domain.drops import Drop, Finding
 from controlplane.domain.estimates import Pace
+from controlplane.domain.failures import FailedTask
 from controlplane.domain.images import Push
 from controlplane.domain.models import BadManifest
 from controlplane.domain.money import Bill, bills
 from controlplane.domain.pools import Ask, Pool, Rest
 from controlplane.domain.prices import Quote
+from controlplane.domain.probes import GoldenRow, Proof, Question, Verdict
 from controlplane.domain.refusals import Refusal
-from controlplane.domain.releases import Deployment, Release, Rollout, ServiceView
+from controlplane.domain.releases import Deployment, Release, Rollout, RunningTask, ServiceView
 from controlplane.domain.runs import Machine, Outcome, Queue, Run
 from controlplane.domain.scans import Scan, ScanState, Vulnerability
 from controlplane.ports import Conflict, LaunchRefused, Record, TryAgain
@@ -311,6 +313,9 @@ class FakeBucket:
     def outcome(self, run_id: str, attempt: int) -> Outcome | None:
         return self.outcomes.get((run_id, attempt))
 
+    def golden(self, run_id: str) -> tuple[GoldenRow, ...]:
+        return (GoldenRow("a warm film", "pos"),) if run_id in self.manifests else ()
+
     def keys_of(self, run_id: str) -> Sequence[str]:
         return sorted(key for key in self.keys if key.split("/")[1] == run_id)
 
@@ -420,17 +425,26 @@ class FakeAccount:
 
 @dataclass
 class FakeService:
-    """ECS: the newest deployment is PRIMARY; the circuit breaker makes one more, of the release that ran before."""
+    """ECS: the newest deployment is PRIMARY; the circuit breaker makes one more, of the release that ran before.
+
+    `up` are the tasks of the newest that run already, beside those of the one that ran before.
+    """
 
     desired: int = 2
     deployments: list[Deployment] = field(default_factory=lambda: [Deployment("d0", None, True, "COMPLETED")])
     images: dict[int | None, str] = field(default_factory=lambda: {None: "sha256:placeholder"})
     running: int | None = None
+    up: int = 0
     made: int = 0
 
     def view(self) -> ServiceView:
-        runs = self.running
-        return ServiceView(tuple(self.deployments), frozenset({self.images[runs]}), self.desired, self.desired)
+        release = self.primary.release
+        count = self.desired if self.running == release else self.up
+        tasks = tuple(
+            RunningTask(f"t{release}-{number}", f"10.77.{release}.{number}:8080", self.images[release])
+            for number in range(count)
+        )
+        return ServiceView(tuple(self.deployments), tasks, self.desired, 0 if self.running == release else self.desired)
 
     @property
     def primary(self) -> Deployment:
@@ -449,7 +463,7 @@ class FakeService:
     def completes(self) -> str:
         """The primary deployment gets steady; return its id."""
         self.deployments = [replace(self.primary, rollout="COMPLETED")]
-        self.running = self.primary.release
+        self.running, self.up = self.primary.release, 0
         return self.primary.deployment_id
 
     def breaks(self, why: str = "tasks failed to start") -> str:
@@ -460,9 +474,32 @@ class FakeService:
         return fallen.deployment_id
 
     def _start(self, release: int | None) -> None:
-        self.made += 1
+        self.made, self.up = self.made + 1, 0
         older = [replace(deployment, is_primary=False) for deployment in self.deployments]
         self.deployments = [Deployment(f"d{self.made}", release, True, "IN_PROGRESS"), *older]
+
+
+@dataclass
+class FakeProber:
+    """Every task agrees, until a test says otherwise of a release."""
+
+    says: dict[int, Proof] = field(default_factory=dict)
+    asked: list[tuple[Question, tuple[str, ...]]] = field(default_factory=list)
+
+    def ask(self, question: Question, addresses: Sequence[str]) -> Mapping[str, Proof]:
+        self.asked.append((question, tuple(addresses)))
+        return dict.fromkeys(addresses, self.says.get(question.release, Proof(Verdict.AGREES, "all agree")))
+
+
+@dataclass
+class FakeFailedTasks:
+    """What is known of failed tasks, by release."""
+
+    known: dict[int, FailedTask] = field(default_factory=dict)
+
+    def of(self, release: Release, task_id: str | None = None) -> FailedTask | None:
+        task = self.known.get(release.number)
+        return replace(task, task_id=task_id or task.task_id) if task else None
 
 
 @dataclass
@@ -544,13 +581,14 @@ FOUND = Scan(ScanState.COMPLETE, found=(Vulnerability("CVE-1", "CRITICAL", "zlib
 
 @dataclass(frozen=True)
 class Ring:
-    """A delayed message; no dataset and no machine: only look at the queue of runs."""
+    """A delayed message; no dataset and no machine: only look at the queue of runs. `look`: at the rollout."""
 
     due: datetime
     dataset: str | None = None
     batch: str = ""
     as_of: datetime | None = None
     machine: str | None = None
+    look: bool = False
 
 
 @dataclass
@@ -566,6 +604,9 @@ class FakeTimer:
 
     def machine(self, machine_id: str, after: timedelta) -> None:
         self.rings.append(Ring(self.clock() + after, machine=machine_id))
+
+    def again(self, after: timedelta) -> None:
+        self.rings.append(Ring(self.clock() + after, look=True))
 
 
 @dataclass

@@ -31,6 +31,7 @@ from controlplane.flows.reconcile import Reconcile
 from controlplane.flows.releasing import Releasing
 from controlplane.flows.runbook import RunBook
 from controlplane.flows.scanning import Scanning
+from controlplane.flows.settling import Settling, TakingBack
 from controlplane.flows.spending import Spending
 from controlplane.flows.training import Training
 
@@ -38,12 +39,14 @@ from tests.flows.fakes import (
     FakeAccount,
     FakeBucket,
     FakeClock,
+    FakeFailedTasks,
     FakeFleet,
     FakeGuard,
     FakeImages,
     FakeLedger,
     FakeNotifier,
     FakePrices,
+    FakeProber,
     FakeScans,
     FakeService,
     FakeTimer,
@@ -114,6 +117,7 @@ class World:
         self.caps, self.prices = Caps(cost=0, hours=4, budget=0), FakePrices()
         self.config = Config()
         self.scans, self.scan_policy = FakeScans(), ScanPolicy.WAIT
+        self.prober, self.failed_tasks = FakeProber(), FakeFailedTasks()
 
     # -- what people and AWS do -----------------------------------------------------------------------------------
     def drop(self, key: str = "raw/a.csv", content: bytes = GOOD) -> Drop:
@@ -204,7 +208,7 @@ class World:
         while due := sorted((ring for ring in self.timer.rings if ring.due <= until), key=lambda ring: ring.due):
             self.timer.rings.remove(due[0])
             self.clock.now = max(self.clock.now, due[0].due)
-            self.on_batch_settled(due[0])
+            self.on_look_due() if due[0].look else self.on_batch_settled(due[0])
         self.clock.now = until
 
     # -- events, put together as the Lambdas do -------------------------------------------------------------------
@@ -264,9 +268,11 @@ class World:
         self._scanning().told(image)
         self._tell()
 
-    def on_deployment_changed(self, ended: str | None) -> None:
-        self._releasing().settle(ended)
+    def on_deployment_changed(self, _: str | None = None) -> None:
+        self._settling().settle()
         self._tell()
+
+    on_look_due = on_deployment_changed
 
     def on_person_decided(self, told: object, request_id: str = "request-1") -> dict[str, Any]:
         guard = self.fuse.guard
@@ -280,6 +286,8 @@ class World:
             guard(self.ledger),
             guard(self.service),
             self._releasing(),
+            self._taking_back(),
+            guard(self.failed_tasks),
             self.clock,
             4,
             timedelta(minutes=30),
@@ -298,6 +306,7 @@ class World:
             launching=self._launching(),
             machines=self._machines(),
             releasing=self._releasing(),
+            settling=self._settling(),
             clock=self.clock,
             patience=PATIENCE,
             policy=POLICY,
@@ -355,6 +364,24 @@ class World:
 
     def _releasing(self) -> Releasing:
         return Releasing(self.fuse.guard(self.ledger), self.fuse.guard(self.service), self.clock, "service")
+
+    def _taking_back(self) -> TakingBack:
+        guard = self.fuse.guard
+        return TakingBack(guard(self.ledger), guard(self.failed_tasks), self._releasing(), self.clock)
+
+    def _settling(self) -> Settling:
+        guard = self.fuse.guard
+        return Settling(
+            ledger=guard(self.ledger),
+            service=guard(self.service),
+            bucket=guard(self.bucket),
+            prober=guard(self.prober),
+            looks=guard(self.timer),
+            taking_back=self._taking_back(),
+            releasing=self._releasing(),
+            clock=self.clock,
+            longest=timedelta(minutes=30),
+        )
 
     def _pushes(self) -> Pushes:
         guard = self.fuse.guard

@@ -14,6 +14,7 @@ import on_image_pushed
 import on_image_scanned
 import on_machine_changed
 import on_model_published
+import on_probe_asked
 import on_reconcile_due
 import on_stack_deploying
 import pytest
@@ -21,6 +22,7 @@ from controlplane.domain.alarms import AlarmChange
 from controlplane.domain.drops import Drop
 from controlplane.domain.images import Push
 from controlplane.domain.machines import AttemptEnded, MachineChanged
+from controlplane.domain.probes import GoldenRow
 
 from tests.handlers.samples import dropped, message, sample
 
@@ -178,18 +180,20 @@ class TestAScan:
 
 
 class TestADeployment:
-    @pytest.mark.parametrize(
-        ("name", "ended"),
-        [
-            ("SERVICE_DEPLOYMENT_IN_PROGRESS", None),
-            ("SERVICE_DEPLOYMENT_COMPLETED", "ecs-svc/1"),
-            ("SERVICE_DEPLOYMENT_FAILED", "ecs-svc/1"),
-        ],
-    )
-    def test_what_ended(self, name: str, ended: str | None) -> None:
-        event = sample("on_deployment_changed")
-        event["detail"].update(eventName=name, deploymentId="ecs-svc/1")
-        assert on_deployment_changed.parse(event).ended == ended
+    def test_what_happened_to_which_is_only_for_the_log(self) -> None:
+        told = on_deployment_changed.parse(sample("on_deployment_changed"))
+        assert told == "SERVICE_DEPLOYMENT_COMPLETED ecs-svc/1234567890123456789"
+
+    def test_a_look_that_is_due_names_nothing(self) -> None:
+        assert on_deployment_changed.parse(sample("on_deployment_changed.look")) == "a look is due"
+
+
+class TestAProbe:
+    def test_the_sample(self) -> None:
+        asked = on_probe_asked.parse(sample("on_probe_asked"))
+        assert asked.question.release == 7
+        assert asked.question.rows[0] == GoldenRow("A warm and gripping film.", "positive")
+        assert asked.addresses == ["10.77.3.21:8080", "10.77.18.4:8080"]
 
 
 class TestTheRest:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..domain.releases import Deployment, Release, ServiceView
+from ..domain.releases import Deployment, Release, RunningTask, ServiceView
 
 if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient
 
 CONTAINER = "inference"  # as template.yaml names it; sidecars are left alone
+PORT = 8080
+TASKS_AT_ONCE = 100  # DescribeTasks takes no more
 SERVE = ["serve"]
 OF_A_REVISION_ONLY = {
     "taskDefinitionArn",
@@ -41,18 +43,10 @@ class EcsService:
             )
             for told in service["deployments"]
         )
-        tasks = self._running_tasks(service["taskDefinition"])
-        digests = frozenset(
-            container.get("imageDigest", "")
-            for task in tasks
-            for container in task["containers"]
-            if container["name"] == CONTAINER
-        )
         draining = sum(told["runningCount"] for told in service["deployments"] if told["status"] != "PRIMARY")
         return ServiceView(
             deployments=deployments,
-            digests=digests,
-            running=len(tasks),
+            tasks=tuple(_as_task(task) for task in self._running_tasks(service["taskDefinition"])),
             desired=service["desiredCount"],
             draining=draining,
         )
@@ -60,7 +54,7 @@ class EcsService:
     def deploy(self, release: Release) -> str:
         service = self._describe()
         current = self._revision(service["taskDefinition"])
-        if _release_number(current) != release.number:
+        if release_number(current) != release.number:
             current = self._register(current, release)
             service = self._ecs.update_service(
                 cluster=self._cluster, service=self._service, taskDefinition=current["taskDefinitionArn"]
@@ -97,18 +91,34 @@ class EcsService:
         return self._ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"]
 
     def _release_of(self, arn: str) -> int | None:
-        return _release_number(self._revision(arn))
+        return release_number(self._revision(arn))
 
-    def _running_tasks(self, revision: str) -> list[Mapping[str, Any]]:
+    def _running_tasks(self, revision: str) -> Iterable[Mapping[str, Any]]:
         """Those of the service's own revision; older ones may still be draining."""
-        arns = self._ecs.list_tasks(cluster=self._cluster, serviceName=self._service, desiredStatus="RUNNING")
-        if not arns["taskArns"]:
-            return []
-        tasks = self._ecs.describe_tasks(cluster=self._cluster, tasks=arns["taskArns"])["tasks"]
-        return [task for task in tasks if task["lastStatus"] == "RUNNING" and task["taskDefinitionArn"] == revision]
+        for task in ask_about(self._ecs, self._cluster, self._service, "RUNNING"):
+            if task["lastStatus"] == "RUNNING" and task["taskDefinitionArn"] == revision:
+                yield task
 
 
-def _release_number(revision: Mapping[str, Any]) -> int | None:
+def ask_about(ecs: ECSClient, cluster: str, service: str, status: Any) -> list[Mapping[str, Any]]:
+    """The service's tasks that are to be RUNNING, or STOPPED."""
+    pages = ecs.get_paginator("list_tasks").paginate(cluster=cluster, serviceName=service, desiredStatus=status)
+    arns = [arn for page in pages for arn in page["taskArns"]]
+    found: list[Mapping[str, Any]] = []
+    for start in range(0, len(arns), TASKS_AT_ONCE):
+        found += ecs.describe_tasks(cluster=cluster, tasks=arns[start : start + TASKS_AT_ONCE])["tasks"]
+    return found
+
+
+def _as_task(task: Mapping[str, Any]) -> RunningTask:
+    [digest] = [one.get("imageDigest", "") for one in task["containers"] if one["name"] == CONTAINER] or [""]
+    told = (detail for attached in task.get("attachments", []) for detail in attached.get("details", []))
+    address = next((detail["value"] for detail in told if detail["name"] == "privateIPv4Address"), "")
+    return RunningTask(task["taskArn"].rpartition("/")[2], f"{address}:{PORT}" if address else "", digest)
+
+
+def release_number(revision: Mapping[str, Any]) -> int | None:
+    """The release that a task definition carries; None for the placeholder."""
     for container in revision["containerDefinitions"]:
         for pair in container.get("environment", []):
             if pair["name"] == "TIDEGATE_RELEASE" and pair["value"].isdigit():

@@ -15,6 +15,7 @@ from ..domain.batches import RefusedDrop
 from ..domain.config import FILE_NAME
 from ..domain.drops import Drop, Finding
 from ..domain.models import BadManifest
+from ..domain.probes import GoldenRow, golden_rows
 from ..domain.runs import Outcome
 
 if TYPE_CHECKING:
@@ -128,6 +129,13 @@ class S3Bucket:
             return None
         words = (outcome.outcome, outcome.reason, outcome.cause or "")
         return outcome if all(isinstance(word, str) for word in words) else None
+
+    def golden(self, run_id: str) -> tuple[GoldenRow, ...]:
+        body = self._read(f"models/{run_id}/golden.json")
+        try:
+            return () if body is None else golden_rows(json.loads(body))
+        except ValueError:
+            return ()
 
     def keys_of(self, run_id: str) -> Sequence[str]:
         lister = self._s3.get_paginator("list_objects_v2")

@@ -28,23 +28,29 @@ class AlarmChange:
 
 @dataclass(frozen=True)
 class Situation:
-    """The service when the alarm came; `ceiling` is the most tasks that may run."""
+    """The service when the alarm came; `ceiling` is the most tasks that may run.
+
+    `going_back` is the last good release while it goes out again, `back_at` when that last ended.
+    """
 
     desired: int
     ceiling: int
     serving: Release | None
     previous: Release | None
     rolling: Release | None
+    going_back: Release | None = None
+    back_at: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What is done about an incident, and what people are told of it."""
+    """What is done about an incident, and what people are told of it. `take_back` is the number of what rolls."""
 
     done: str
     to_do: str
     scale_to: int | None = None
     roll_back_to: Release | None = None
+    take_back: int | None = None
 
 
 def decide(change: AlarmChange, situation: Situation, *, bake: timedelta) -> Answer | None:
@@ -78,22 +84,47 @@ def _grow(situation: Situation) -> Answer:
 
 
 def _go_back(change: AlarmChange, situation: Situation, bake: timedelta) -> Answer:
-    serving, previous = situation.serving, situation.previous
-    model_would_go = serving and previous and serving.model and not previous.model
-    if situation.rolling or serving is None or previous is None or serving.since is None or model_would_go:
-        return Answer(done="Nothing: there is no release to go back to now.", to_do="Look at the service's logs.")
-    if serving.takes_back is not None or serving.cause.startswith("alarm "):
-        return Answer(
-            done=f"Nothing: release {serving.number} is itself a rollback.",
-            to_do="Look at the service's logs; the cause is probably not the release.",
-        )
+    """Errors take a release back while it rolls or bakes. What a rollback causes takes nothing back."""
+    serving, previous, rolling = situation.serving, situation.previous, situation.rolling
+    if back := situation.going_back:
+        return _nothing(f"the service is on its way back to release {back.number} already")
+    if rolling:
+        return _while_rolling(change, rolling, serving)
+    if serving is None or serving.since is None:
+        return _nothing("there is no release to go back to now")
+    if is_rollback(serving):
+        return _nothing(f"release {serving.number} is itself a rollback; the cause is probably not the release")
+    if situation.back_at and change.at - situation.back_at <= bake:
+        return _nothing(f"the service went back to release {serving.number} only now; the cause is probably not that")
+    if previous is None or (serving.model and not previous.model):
+        return _nothing("there is no release to go back to now")
     if change.at - serving.since > bake:
-        return Answer(
-            done=f"Nothing: release {serving.number} has served well for longer than {bake}.",
-            to_do="Look at the service's logs.",
-        )
+        return _nothing(f"release {serving.number} has served well for longer than {bake}")
     return Answer(
         roll_back_to=previous,
         done=f"Going back from release {serving.number} to image and model of release {previous.number}.",
         to_do=f"Find out what is wrong with release {serving.number} before you push it again.",
     )
+
+
+def _while_rolling(change: AlarmChange, rolling: Release, serving: Release | None) -> Answer:
+    if is_rollback(rolling):
+        return _nothing(f"release {rolling.number}, which rolls, is itself a rollback")
+    if serving is None:
+        return _nothing(f"release {rolling.number} rolls, and there is no release to go back to now")
+    if rolling.since is None or change.at < rolling.since:
+        return _nothing(f"the alarm is older than release {rolling.number}, which rolls")
+    return Answer(
+        take_back=rolling.number,
+        done=f"Taking release {rolling.number}, which was rolling out, back: release {serving.number} goes out again.",
+        to_do=f"Find out what is wrong with release {rolling.number} before you push it again.",
+    )
+
+
+def is_rollback(release: Release) -> bool:
+    """Proposed to get away from another release: by an alarm, or by a person."""
+    return release.takes_back is not None or release.cause.startswith("alarm ")
+
+
+def _nothing(because: str) -> Answer:
+    return Answer(done=f"Nothing: {because}.", to_do="Look at the service's logs.")

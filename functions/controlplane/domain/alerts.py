@@ -9,6 +9,8 @@ from datetime import datetime
 from .alarms import AlarmChange, Answer
 from .batches import Batch
 from .decisions import Decision, Plan
+from .failures import FailedTask
+from .judging import Fate
 from .releases import Release, ReleaseState
 from .runs import Run, RunState
 
@@ -205,36 +207,70 @@ def _release_all_the_same(release: Release) -> str:
 def _now_serves(serving: Release | None) -> str:
     if serving is None:
         return "No release serves; the placeholder answers."
-    return f"Release {serving.number} serves (image {serving.image}, model {serving.model or 'none'})."
+    return f"Release {serving.number} serves ({_content(serving)})."
 
 
 def release_settled(release: Release, serving: Release | None, service: str) -> Alert:
-    """SERVING, FAILED or ROLLED_BACK; `serving` is what serves now."""
-    now_serves = _now_serves(serving)
+    """SERVING, FAILED or ROLLED_BACK; `serving` is what serves now, or is on its way back."""
     if release.state is ReleaseState.SERVING:
-        subject, done, to_do = (f"Tidegate: release {release.number} serves", now_serves, "Nothing.")
+        subject, done, to_do = f"Tidegate: release {release.number} serves", _now_serves(serving), "Nothing."
     else:
         subject = f"Tidegate: release {release.number} {release.state.value.lower().replace('_', ' ')}"
-        done = f"{'It was taken back. ' if serving else ''}{now_serves} It is not tried again by itself."
-        to_do = "Look at the logs of its tasks, mend it, and push again."
+        done = (
+            f"It is taken back: image and model of release {serving.number} roll out again ({_content(serving)}). "
+            "You are told when they serve alone."
+            if serving
+            else "No release serves, so there is none to go back to: what ran before runs on, as far as ECS left it."
+        )
+        done += " It is not tried again by itself."
+        to_do = "Mend what it says under Why, and push again."
     return Alert.of(
         f"release {release.number} {release.state}",
         subject,
-        happened=f"Release {release.number} ({release.cause}) is {release.state}: image {release.image}, "
-        f"model {release.model or 'none'}.",
-        why=release.reason,
+        happened=f"Release {release.number} ({release.cause}) is {release.state}: {_content(release)}.",
+        why=_with_last_words(release.reason, release.failed),
         done=done,
         to_do=to_do,
         look=f"ECS service {service}",
     )
 
 
-def alarm_changed(change: AlarmChange, told: Answer, dashboard: str) -> Alert:
+def went_back(back: Release, fate: Fate, failed: FailedTask | None, service: str) -> Alert:
+    """The last good release serves again, or could not be brought back; `back.cause` says from which one."""
+    if fate.serves:
+        subject, happened = f"Tidegate: release {back.number} serves again", "It serves alone again"
+        why, done, to_do = f"It is {back.cause}.", _now_serves(back), "Nothing more."
+    else:
+        subject, happened = f"Tidegate: release {back.number} did not come back", "It could not be rolled out again"
+        why = f"It is {back.cause}. {fate.by}: {fate.why}{f' {failed.sentence}' if failed else ''}"
+        done = "Nothing more by itself; a release that waits is rolled out next."
+        to_do = "Look at the service now: tasks of the release that was taken back may still run."
+    return Alert.of(
+        f"release {back.number} {back.cause}",
+        subject,
+        happened=f"{happened}: {_content(back)}.",
+        why=_with_last_words(why, failed),
+        done=done,
+        to_do=to_do,
+        look=f"ECS service {service}",
+    )
+
+
+def _content(release: Release) -> str:
+    return f"image {release.image}, model {release.model or 'none'}"
+
+
+def _with_last_words(why: str, failed: FailedTask | None) -> str:
+    return f"{why}\n{failed.last_words}" if failed else why
+
+
+def alarm_changed(change: AlarmChange, told: Answer, dashboard: str, task: FailedTask | None = None) -> Alert:
+    """`task` is one of the release that is taken back."""
     return Alert.of(
         change.incident,
         f"Tidegate: {change.state} {change.name}",
         happened=f"Alarm {change.name} went from {change.previous_state} to {change.state} at {_minute(change.at)}.",
-        why=change.reason or "CloudWatch gave no reason.",
+        why=_with_last_words(change.reason or "CloudWatch gave no reason.", task),
         done=told.done,
         to_do=told.to_do,
         look=f"CloudWatch dashboard {dashboard}",

@@ -8,10 +8,15 @@ open (the model of a pushed image, the image of a promoted model) is filled in w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
+
+from .failures import FailedTask
+from .judging import LONGEST, Fate, judge
+from .probes import Proof, Verdict
 
 
 class ReleaseState(StrEnum):
@@ -26,7 +31,10 @@ class ReleaseState(StrEnum):
 
 @dataclass(frozen=True)
 class Release:
-    """`image` is a digest, `model` a run id; `cause` says what proposed it and makes it unique."""
+    """`image` is a digest, `model` a run id; `cause` says what proposed it and makes it unique.
+
+    `proved` are the ids of its tasks that agreed when they were asked; of one that fell, `by` says what failed.
+    """
 
     number: int
     cause: str
@@ -39,6 +47,9 @@ class Release:
     takes_back: int | None = None  # the release that this one was proposed to go back from
     refused_by_scan: bool = False
     overridden: bool = False  # a person let it go without, or against, its scan's verdict
+    proved: tuple[str, ...] = ()
+    by: str = ""
+    failed: FailedTask | None = None
 
     def now(self, state: ReleaseState, at: datetime, reason: str) -> Release:
         return replace(self, state=state, since=at, reason=reason)
@@ -56,17 +67,35 @@ class Deployment:
 
 
 @dataclass(frozen=True)
-class ServiceView:
-    """What ECS says now.
+class RunningTask:
+    """A running task of the primary deployment's revision; `address` is host:port, "" while it has none."""
 
-    `running` tasks of the primary deployment and their image `digests`; `draining` tasks of all others.
-    """
+    task_id: str
+    address: str
+    digest: str
+    proof: Proof | None = None
+
+
+@dataclass(frozen=True)
+class ServiceView:
+    """What ECS says now: `draining` counts the running tasks of all deployments but the primary one."""
 
     deployments: tuple[Deployment, ...]
-    digests: frozenset[str]
-    running: int
+    tasks: tuple[RunningTask, ...]
     desired: int
     draining: int = 0
+
+    @property
+    def running(self) -> int:
+        return len(self.tasks)
+
+    @property
+    def digests(self) -> frozenset[str]:
+        return frozenset(task.digest for task in self.tasks)
+
+    def with_proofs(self, proofs: Mapping[str, Proof]) -> ServiceView:
+        """Proofs by task id."""
+        return replace(self, tasks=tuple(replace(task, proof=proofs.get(task.task_id)) for task in self.tasks))
 
     @property
     def primary(self) -> Deployment | None:
@@ -79,7 +108,11 @@ class ServiceView:
 
 @dataclass(frozen=True)
 class Rollout:
-    """The one truth of what serves, rolls and waits. `causes` are the proposals that were taken already."""
+    """The one truth of what serves, rolls and waits. `causes` are the proposals that were taken already.
+
+    `going_back` is the serving release while it is rolled out again after another one fell, `back_at` when that last
+    ended; `look_at` is when the rollout is looked at next, events or not.
+    """
 
     count: int = 0
     image: str | None = None
@@ -92,6 +125,14 @@ class Rollout:
     newest_push: datetime | None = None  # of the events that were taken, the latest time
     causes: tuple[str, ...] = ()
     version: int = 0
+    going_back: Release | None = None
+    back_at: datetime | None = None
+    look_at: datetime | None = None
+
+    @property
+    def target(self) -> Release | None:
+        """What is on its way: one at a time."""
+        return self.rolling or self.going_back
 
     def propose(
         self,
@@ -156,8 +197,8 @@ class Rollout:
         return serving is not None and image in {None, serving.image} and model in {None, serving.model}
 
     def start(self, now: datetime) -> tuple[Rollout, Release | None]:
-        """The waiting release starts to roll if nothing else does."""
-        if self.rolling or self.waiting is None:
+        """The waiting release starts to roll if nothing else is on its way."""
+        if self.target or self.waiting is None:
             return self, None
         base = self.serving
         image = self.waiting.image or (base.image if base else self.image)
@@ -166,47 +207,61 @@ class Rollout:
             retired = self.waiting.now(ReleaseState.RETIRED, now, "the same image and model serve already")
             return replace(self, waiting=None), retired
         rolling = replace(self.waiting, image=image, model=model).now(ReleaseState.ROLLING, now, self.waiting.cause)
-        return replace(self, waiting=None, rolling=rolling), rolling
+        return replace(self, waiting=None, rolling=rolling, look_at=None), rolling
 
     def deploying(self, deployment_id: str) -> Rollout:
-        assert self.rolling, "only a rolling release is deployed"
-        return replace(self, rolling=replace(self.rolling, deployment=deployment_id))
+        return self._with_target(deployment=deployment_id)
 
-    def settle(self, view: ServiceView, now: datetime) -> tuple[Rollout, list[Release]]:
-        """What ECS's own state says about the rolling release; nothing changes while it still rolls.
+    def looked(self, view: ServiceView, look_at: datetime | None) -> Rollout:
+        """Which tasks proved themselves, and when the rollout is looked at next."""
+        assert self.target, "only what is on its way is looked at"
+        agreed = [task.task_id for task in view.tasks if task.proof and task.proof.verdict is Verdict.AGREES]
+        return replace(self._with_target(proved=tuple(agreed)), look_at=look_at)
 
-        Decided by the deployment that carries our release *and* the digests that run: after a rollback ECS reports
-        a completed deployment too.
-        """
-        release, primary = self.rolling, view.primary
-        if release is None or release.deployment is None or primary is None:
-            return self, []
-        ours = view.of(release)
-        if ours and ours.is_primary:
-            steady = view.running >= view.desired and not view.draining
-            if ours.rollout == "COMPLETED" and view.digests == {release.image} and steady:
-                served = release.now(ReleaseState.SERVING, now, release.cause)
-                served = replace(served, deployment=ours.deployment_id)
-                retired = (
-                    [self.serving.now(ReleaseState.RETIRED, now, f"release {served.number} serves")]
-                    if self.serving
-                    else []
-                )
-                return replace(self, rolling=None, serving=served, previous=self.serving), [served, *retired]
-            if ours.rollout == "FAILED":
-                return self._fallen(ReleaseState.FAILED, ours.reason, now)
-            return self, []
-        if primary.release != release.number and (ours is None or ours.rollout in {"FAILED", "COMPLETED"}):
-            return self._fallen(ReleaseState.ROLLED_BACK, ours.reason if ours else "ECS ended the deployment", now)
-        return self, []
+    def settle(self, view: ServiceView, now: datetime, longest: timedelta = LONGEST) -> tuple[Rollout, list[Release]]:
+        """What ECS's own state says about what is on its way; nothing changes while it still rolls."""
+        fate = judge(self.target, view, now, longest) if self.target else None
+        return self.ended(fate, now) if fate else (self, [])
 
-    def _fallen(self, state: ReleaseState, why: str, now: datetime) -> tuple[Rollout, list[Release]]:
+    def ended(self, fate: Fate, now: datetime, failed: FailedTask | None = None) -> tuple[Rollout, list[Release]]:
+        """The rollout after what was on its way ended, and the releases that changed."""
+        if self.rolling is None:
+            return self._back(fate, now)
+        if not fate.serves:
+            return self._fallen(fate, now, failed)
+        served = self.rolling.now(ReleaseState.SERVING, now, self.rolling.cause)
+        served = replace(served, deployment=fate.deployment)
+        retired = (
+            [self.serving.now(ReleaseState.RETIRED, now, f"release {served.number} serves")] if self.serving else []
+        )
+        settled = replace(self, rolling=None, serving=served, previous=self.serving, look_at=None)
+        return settled, [served, *retired]
+
+    def _fallen(self, fate: Fate, now: datetime, failed: FailedTask | None) -> tuple[Rollout, list[Release]]:
+        """The last good one goes out again, image and model together. ECS may have begun that already, or undone it."""
         assert self.rolling, "only a rolling release can fall"
-        fallen = self.rolling.now(state, now, why or "ECS gave no reason")
         good = self.serving
-        return replace(
-            self, rolling=None, image=good.image if good else self.image, model=good.model if good else self.model
-        ), [fallen]
+        state = ReleaseState.ROLLED_BACK if good or fate.gone else ReleaseState.FAILED
+        why = f"{fate.by}: {fate.why}{f' {failed.sentence}' if failed else ''}"
+        fallen = replace(self.rolling.now(state, now, why), by=fate.by, failed=failed)
+        back = good and replace(
+            good, cause=f"back from release {fallen.number}", deployment=None, since=now, proved=(), reason=why
+        )
+        image, model = (good.image, good.model) if good else (self.image, self.model)
+        return replace(self, rolling=None, going_back=back, image=image, model=model, look_at=None), [fallen]
+
+    def _back(self, fate: Fate, now: datetime) -> tuple[Rollout, list[Release]]:
+        assert self.going_back and self.serving, "only the last good release is gone back to"
+        way = self.going_back.cause
+        ended = "it serves again" if fate.serves else f"it could not be brought back. {fate.by}: {fate.why}"
+        serving = replace(self.serving, deployment=fate.deployment or self.serving.deployment, reason=f"{way}: {ended}")
+        return replace(self, going_back=None, back_at=now, serving=serving, look_at=None), [serving]
+
+    def _with_target(self, **changes: Any) -> Rollout:
+        if self.rolling:
+            return replace(self, rolling=replace(self.rolling, **changes))
+        assert self.going_back, "only what is on its way changes"
+        return replace(self, going_back=replace(self.going_back, **changes))
 
 
 def digests_known_to(rollout: Rollout) -> set[str]:

@@ -7,9 +7,10 @@ from datetime import timedelta
 
 from ..domain import alerts
 from ..domain.alarms import AlarmChange, Situation, decide
-from ..ports import Ledger, Record, Service
+from ..ports import FailedTasks, Ledger, Record, Service
 from .common import Clock
 from .releasing import Releasing
+from .settling import TakingBack
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,8 @@ class Incidents:
     ledger: Ledger
     service: Service
     releasing: Releasing
+    taking_back: TakingBack
+    failed_tasks: FailedTasks
     clock: Clock
     ceiling: int
     bake: timedelta
@@ -33,6 +36,8 @@ class Incidents:
             serving=rollout.serving,
             previous=rollout.previous,
             rolling=rollout.rolling,
+            going_back=rollout.going_back,
+            back_at=rollout.back_at,
         )
         answer = decide(change, situation, bake=self.bake)
         if answer is None:
@@ -40,9 +45,13 @@ class Incidents:
         answer = self.ledger.decided(change.incident, answer)
         if answer.scale_to is not None:
             self.service.scale_to(answer.scale_to)
+        task = None
+        if answer.take_back is not None:
+            self.taking_back.take_back(answer.take_back, f"alarm {change.name}", change.reason)
         if back := answer.roll_back_to:
+            task = self.failed_tasks.of(rollout.serving) if rollout.serving else None
             self.releasing.go_back(change.incident, back)
         why = f"{change.reason} {answer.done}"
         record = Record(self.clock(), change.incident, change.previous_state, change.state, why)
-        self.ledger.note([alerts.alarm_changed(change, answer, self.dashboard)], record)
+        self.ledger.note([alerts.alarm_changed(change, answer, self.dashboard, task)], record)
         return answer.done

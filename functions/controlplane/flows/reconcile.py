@@ -15,6 +15,7 @@ from .launching import Launching
 from .machines import NOTHING, Machines
 from .pushes import Pushes
 from .releasing import Releasing
+from .settling import Settling
 from .training import Training
 
 GRACE = timedelta(minutes=3)
@@ -30,6 +31,7 @@ class Reconcile:
     launching: Launching
     machines: Machines
     releasing: Releasing
+    settling: Settling
     clock: Clock
     patience: Patience
     policy: gate.Policy
@@ -49,7 +51,7 @@ class Reconcile:
             self._champion,
             self.pushes.missed,
             self.pushes.scanning.look,
-            self.releasing.settle,
+            self.settling.settle,
             self._serving,
             self._launches,
         ):

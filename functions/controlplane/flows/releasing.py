@@ -1,4 +1,4 @@
-"""A new image or a new champion proposes a release; one rolls at a time; ECS's own state settles it."""
+"""A new image or a new champion proposes a release; one rolls at a time. `settling.py` says how it ends."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ..domain import alerts
-from ..domain.releases import Release, ReleaseState, Rollout
-from ..ports import Ledger, Record, Service, TryAgain
+from ..domain.releases import Release, Rollout
+from ..ports import Ledger, Record, Service
 from .common import Clock, on_conflict_again
 
 
@@ -44,16 +44,16 @@ class Releasing:
             rollout = self.ledger.rollout()
             ruled, changed = rule(rollout, self.clock())
             if ruled != rollout:
-                told = [alert for release in changed for alert in noted(release, ruled)]
-                self._save(rollout, ruled, changed, told)
+                alerted = [alert for release in changed for alert in noted(release, ruled)]
+                self.save(rollout, ruled, changed, alerted)
             return changed
 
         changed = on_conflict_again(step)
-        return [_told(release) for release in [*changed, *self.advance()]]
+        return [told(release) for release in [*changed, *self.advance()]]
 
     def go_on(self) -> list[str]:
         """Start what waits, and go on where a function died."""
-        return [_told(release) for release in self.advance()]
+        return [told(release) for release in self.advance()]
 
     def knows(self, cause: str) -> bool:
         return cause in self.ledger.rollout().causes
@@ -65,33 +65,10 @@ class Releasing:
             lambda release, rollout: [alerts.release_refused(release, rollout.serving, self.service_name)],
         )
 
-    def settle(self, ended: str | None = None) -> list[str]:
-        """Look at ECS; settle what rolls; start what waits.
-
-        `ended` names a deployment that an event says is over. Raises TryAgain while ECS's answers lag behind it.
-        """
-
-        def step() -> list[Release]:
-            rollout = self.ledger.rollout()
-            if rollout.rolling is None:
-                return []
-            settled, changed = rollout.settle(self.service.view(), self.clock())
-            if changed:
-                ended = [r for r in changed if r.state is not ReleaseState.RETIRED]
-                noted = [alerts.release_settled(r, settled.serving, self.service_name) for r in ended]
-                self._save(rollout, settled, changed, noted)
-            return changed
-
-        changed = on_conflict_again(step)
-        rolling = self.ledger.rollout().rolling
-        if ended and rolling and rolling.deployment == ended:
-            raise TryAgain(f"deployment {ended} is over, but ECS does not show it yet")
-        return [_told(release) for release in [*changed, *self.advance()]]
-
     def restore(self) -> list[str]:
         """Roll the serving release out again when the service carries another one."""
         rollout = self.ledger.rollout()
-        if rollout.rolling or rollout.serving is None:
+        if rollout.target or rollout.serving is None:
             return []
         primary = self.service.view().primary
         if primary is None or primary.release == rollout.serving.number:
@@ -100,24 +77,27 @@ class Releasing:
         return [f"release {rollout.serving.number} rolled out again, for the service had left it: {deployment}"]
 
     def advance(self) -> list[Release]:
-        """Start the waiting release; or go on with one whose function died before ECS was asked."""
+        """Start the waiting release; or go on with one whose function died before ECS was asked.
+
+        A service that goes back asks for the last good release in the same way.
+        """
 
         def step() -> tuple[Rollout, Release | None]:
             rollout = self.ledger.rollout()
             started, release = rollout.start(self.clock())
             if release:
-                started = self._save(rollout, started, [release])
+                started = self.save(rollout, started, [release])
             return started, release
 
         rollout, changed = on_conflict_again(step)
-        if rollout.rolling and rollout.rolling.deployment is None:
-            deployment = self.service.deploy(rollout.rolling)
+        if rollout.target and rollout.target.deployment is None:
+            deployment = self.service.deploy(rollout.target)
             deploying = rollout.deploying(deployment)
-            assert deploying.rolling
-            self._save(rollout, deploying, [deploying.rolling], why=f"ECS deployment {deployment}")
+            rolling = [deploying.rolling] if deploying.rolling else []
+            self.save(rollout, deploying, rolling, why=f"ECS deployment {deployment}")
         return [changed] if changed else []
 
-    def _save(
+    def save(
         self,
         before: Rollout,
         after: Rollout,
@@ -125,6 +105,7 @@ class Releasing:
         noted: Sequence[alerts.Alert] = (),
         why: str | None = None,
     ) -> Rollout:
+        """The rollout, its releases that changed and the alerts, in one transaction with its history."""
         now = self.clock()
         was = {
             known.number: known.state
@@ -138,5 +119,5 @@ class Releasing:
         return self.ledger.save_rollout(after, changed, records, noted)
 
 
-def _told(release: Release) -> str:
+def told(release: Release) -> str:
     return f"release {release.number} {release.state}: {release.reason}"

@@ -1,0 +1,90 @@
+"""How a task of a release ended, by ECS, and what it said last, by CloudWatch Logs.
+
+ECS keeps stopped tasks for about an hour.
+docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from ..domain.failures import LINES, FailedTask, readable
+from ..domain.releases import Release
+from .ecs_service import CONTAINER, ask_about, release_number
+
+if TYPE_CHECKING:
+    from mypy_boto3_ecs import ECSClient
+    from mypy_boto3_logs import CloudWatchLogsClient
+
+PREFIX = "task"  # awslogs-stream-prefix in template.yaml
+BY_ITSELF = {"EssentialContainerExited", "TaskFailedToStart"}
+LONG_AGO = datetime.fromtimestamp(0, UTC)
+
+
+class EcsFailedTasks:
+    def __init__(
+        self, ecs: ECSClient, logs: CloudWatchLogsClient, *, cluster: str, service: str, log_group: str
+    ) -> None:
+        self._ecs, self._logs = ecs, logs
+        self._cluster, self._service, self._log_group = cluster, service, log_group
+
+    def of(self, release: Release, task_id: str | None = None) -> FailedTask | None:
+        stopped = self._tasks("STOPPED")
+        own = list(self._of_release([*stopped, *self._tasks("RUNNING")], release))
+        named = [task for task in own if _id_of(task) == task_id]
+        chosen = max(named or own, key=_how_telling, default=None)
+        return None if chosen is None else self._told(chosen)
+
+    def _tasks(self, status: Any) -> list[Mapping[str, Any]]:
+        return ask_about(self._ecs, self._cluster, self._service, status)
+
+    def _of_release(self, tasks: Iterable[Mapping[str, Any]], release: Release) -> Iterable[Mapping[str, Any]]:
+        numbers: dict[str, int | None] = {}
+        for task in tasks:
+            revision = task["taskDefinitionArn"]
+            if revision not in numbers:
+                told = self._ecs.describe_task_definition(taskDefinition=revision)["taskDefinition"]
+                numbers[revision] = release_number(told)
+            if numbers[revision] == release.number:
+                yield task
+
+    def _told(self, task: Mapping[str, Any]) -> FailedTask:
+        container: Mapping[str, Any] = next((one for one in task["containers"] if one["name"] == CONTAINER), {})
+        reasons = [task.get("stoppedReason"), container.get("reason")]
+        log, lacking = self._last_lines(_id_of(task))
+        return FailedTask(
+            task_id=_id_of(task),
+            stop_code=task.get("stopCode", ""),
+            reason="; ".join(readable(reason) for reason in dict.fromkeys(reasons) if reason),
+            exit_code=container.get("exitCode"),
+            log=log,
+            lacking=lacking,
+        )
+
+    def _last_lines(self, task_id: str) -> tuple[tuple[str, ...], str]:
+        stream = f"{PREFIX}/{CONTAINER}/{task_id}"
+        try:
+            told = self._logs.get_log_events(
+                logGroupName=self._log_group, logStreamName=stream, limit=LINES, startFromHead=False
+            )
+        except ClientError as fault:
+            if fault.response["Error"]["Code"] == "ResourceNotFoundException":
+                return (), f"there is no log stream {stream}"
+            return (), f"CloudWatch Logs refused: {fault.response['Error']['Code']}"
+        return tuple(readable(event["message"]) for event in told["events"][-LINES:]), f"{stream} is empty"
+
+
+def _id_of(task: Mapping[str, Any]) -> str:
+    return str(task["taskArn"]).rpartition("/")[2]
+
+
+def _how_telling(task: Mapping[str, Any]) -> tuple[bool, bool, bool, datetime]:
+    """Those that ended by themselves first, then those that were ended for a fault, the newest of them."""
+    code, stopped = task.get("stopCode", ""), task.get("lastStatus") == "STOPPED" or "stoppedAt" in task
+    failed = any(container.get("exitCode") for container in task["containers"])
+    unhealthy = "failed" in task.get("stoppedReason", "").lower()
+    return code in BY_ITSELF, unhealthy or (failed and stopped), stopped, task.get("stoppedAt") or LONG_AGO

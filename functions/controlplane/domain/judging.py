@@ -1,0 +1,103 @@
+"""What becomes of a release that rolls: what ECS shows and what its tasks proved in, its fate out.
+
+Decided by the deployment that carries the release, the digests that run and the proof of every task: after a rollback
+ECS reports a completed deployment too, and a deployment completes with any model behind it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from .probes import Verdict
+
+if TYPE_CHECKING:
+    from .releases import Deployment, Release, RunningTask, ServiceView
+
+LONGEST = timedelta(minutes=30)
+
+
+@dataclass(frozen=True)
+class Fate:
+    """`serves`, or it falls: then `by` says what failed, and `task` which task, where one did.
+
+    `gone`: the service carries another release already.
+    """
+
+    serves: bool
+    why: str = ""
+    by: str = ""
+    deployment: str | None = None
+    task: str | None = None
+    gone: bool = False
+
+
+def judge(release: Release, view: ServiceView, now: datetime, longest: timedelta = LONGEST) -> Fate | None:
+    """None while it still rolls."""
+    return _seen(release, view) or _late(release, view, now, longest)
+
+
+def _seen(release: Release, view: ServiceView) -> Fate | None:
+    primary = view.primary
+    if release.deployment is None or primary is None:
+        return None
+    ours = view.of(release)
+    if ours is None or not ours.is_primary:
+        if primary.release != release.number and (ours is None or ours.rollout in {"FAILED", "COMPLETED"}):
+            return _by_ecs(ours, gone=True)
+        return None
+    if bad := _first(view, Verdict.DISAGREES):
+        return Fate(serves=False, by="the smoke test", why=_told(bad), deployment=ours.deployment_id, task=bad.task_id)
+    if ours.rollout == "FAILED":
+        return _by_ecs(ours)
+    steady = view.running >= view.desired and not view.draining
+    if ours.rollout != "COMPLETED" or view.digests != {release.image} or not steady:
+        return None
+    if bad := _first(view, Verdict.NOT_READY):
+        why = f"It takes requests, but {_told(bad)}"
+        return Fate(serves=False, by="the smoke test", why=why, deployment=ours.deployment_id, task=bad.task_id)
+    if all(task.proof and task.proof.verdict is Verdict.AGREES for task in view.tasks):
+        return Fate(serves=True, deployment=ours.deployment_id)
+    return None
+
+
+def _by_ecs(ours: Deployment | None, *, gone: bool = False) -> Fate:
+    why = (ours.reason if ours else "ECS ended the deployment") or "ECS gave no reason"
+    by = "ECS's circuit breaker" if "circuit breaker" in why else "ECS"
+    return Fate(serves=False, by=by, why=why, deployment=ours.deployment_id if ours else None, gone=gone)
+
+
+def _late(release: Release, view: ServiceView, now: datetime, longest: timedelta) -> Fate | None:
+    if release.since is None or now - release.since <= longest:
+        return None
+    ours = view.of(release)
+    minutes = round(longest / timedelta(minutes=1))
+    seen = [f"It was not done after {minutes} minutes (RolloutTimeoutMinutes)"]
+    if release.deployment is None or ours is None:
+        seen.append("ECS shows no deployment of it")
+    else:
+        told = f": {ours.reason}" if ours.reason else ""
+        seen.append(f"its ECS deployment is {ours.rollout or 'without a state'}{told}")
+    own = view.tasks if ours and ours.is_primary else ()
+    if ours and ours.is_primary:
+        seen.append(f"{len(own)} of {view.desired} tasks run")
+    silent = next((task for task in own if not task.proof or task.proof.verdict is not Verdict.AGREES), None)
+    if silent:
+        seen.append(_told(silent) if silent.proof else f"task {silent.task_id} was not asked")
+    return Fate(
+        serves=False,
+        by="the deadline",
+        why="; ".join(seen),
+        deployment=ours.deployment_id if ours else None,
+        task=silent.task_id if silent else None,
+    )
+
+
+def _first(view: ServiceView, verdict: Verdict) -> RunningTask | None:
+    return next((task for task in view.tasks if task.proof and task.proof.verdict is verdict), None)
+
+
+def _told(task: RunningTask) -> str:
+    assert task.proof
+    return f"{task.proof.why} (task {task.task_id})"

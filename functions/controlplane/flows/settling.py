@@ -1,0 +1,121 @@
+"""What rolls is looked at until it has an end: it serves, or the last good release goes out again and people are told.
+
+ECS tells of deployments, but not of tasks that became able to answer, nor of what never ends. So the first look at
+something on its way asks for another one a little later, and that one for the next: one chain a rollout, which the
+rollout document holds together. Events make it sooner; the reconciler makes up for a chain that broke.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from ..domain import alerts
+from ..domain.judging import Fate, judge
+from ..domain.probes import Proof, Question, Verdict
+from ..domain.releases import Release, ReleaseState, Rollout, ServiceView
+from ..ports import Bucket, FailedTasks, Ledger, Looks, Prober, Service
+from .common import Clock, on_conflict_again
+from .releasing import Releasing, told
+
+BETWEEN_LOOKS = timedelta(seconds=10)
+
+
+@dataclass(frozen=True)
+class TakingBack:
+    """Ends what rolls for a reason from outside, such as an alarm."""
+
+    ledger: Ledger
+    failed_tasks: FailedTasks
+    releasing: Releasing
+    clock: Clock
+
+    def take_back(self, number: int, by: str, why: str) -> list[str]:
+        """The release falls if it still rolls, and the last good one goes out again. Again is nothing more."""
+
+        def step() -> list[Release]:
+            rollout = self.ledger.rollout()
+            if rollout.rolling is None or rollout.rolling.number != number:
+                return []
+            return self.end(rollout, Fate(serves=False, by=by, why=why))
+
+        changed = on_conflict_again(step)
+        return [told(release) for release in [*changed, *self.releasing.advance()]]
+
+    def end(self, rollout: Rollout, fate: Fate) -> list[Release]:
+        """Write the end down, with what is known of the task that failed, and note who is to be told."""
+        target = rollout.target
+        assert target, "only what is on its way ends"
+        failed = None if fate.serves else self.failed_tasks.of(target, fate.task)
+        settled, changed = rollout.ended(fate, self.clock(), failed)
+        if rollout.rolling:
+            ended = [release for release in changed if release.state is not ReleaseState.RETIRED]
+            noted = [alerts.release_settled(each, settled.serving, self.releasing.service_name) for each in ended]
+        else:
+            noted = [alerts.went_back(target, fate, failed, self.releasing.service_name)]
+        self.releasing.save(rollout, settled, changed, noted)
+        return changed
+
+
+@dataclass(frozen=True)
+class Settling:
+    ledger: Ledger
+    service: Service
+    bucket: Bucket
+    prober: Prober
+    looks: Looks
+    taking_back: TakingBack
+    releasing: Releasing
+    clock: Clock
+    longest: timedelta
+
+    def settle(self) -> list[str]:
+        """Look at ECS and at the new tasks; settle what rolls; start what waits; look again while anything rolls."""
+        changed = on_conflict_again(self._step)
+        started = self.releasing.advance()
+        on_conflict_again(self._look_again)
+        return [told(release) for release in [*changed, *started]]
+
+    def _step(self) -> Sequence[Release]:
+        rollout = self.ledger.rollout()
+        target = rollout.target
+        if target is None:
+            return []
+        view = self._asked(target, self.service.view())
+        fate = judge(target, view, self.clock(), self.longest)
+        if fate:
+            return self.taking_back.end(rollout, fate)
+        seen = rollout.looked(view, rollout.look_at)
+        if seen != rollout:
+            self.ledger.save_rollout(seen, [], [])
+        return []
+
+    def _asked(self, target: Release, view: ServiceView) -> ServiceView:
+        """The view with what every task proved. A task that agreed is not asked again."""
+        primary = view.primary
+        if target.deployment is None or primary is None or primary.release != target.number or not view.tasks:
+            return view
+        known = {task_id: Proof(Verdict.AGREES) for task_id in target.proved}
+        to_ask = {task.task_id: task.address for task in view.tasks if task.task_id not in known and task.address}
+        if not to_ask:
+            return view.with_proofs(known)
+        rows = self.bucket.golden(target.model) if target.model else ()
+        question = Question(target.number, target.image or "", target.model, rows)
+        answers = self.prober.ask(question, list(to_ask.values()))
+        proofs = known | {task_id: answers[address] for task_id, address in to_ask.items() if address in answers}
+        if any(proof.verdict is not Verdict.AGREES for proof in proofs.values()):
+            view = self.service.view()  # a task that ended meanwhile is no witness
+        return view.with_proofs(proofs)
+
+    def _look_again(self) -> None:
+        """Written down before it is asked for: whoever comes after the time finds the chain broken, and mends it."""
+        rollout, now = self.ledger.rollout(), self.clock()
+        if rollout.target is None or _comes(rollout.look_at, now):
+            return
+        self.ledger.save_rollout(replace(rollout, look_at=now + BETWEEN_LOOKS), [], [])
+        self.looks.again(BETWEEN_LOOKS)
+
+
+def _comes(look_at: datetime | None, now: datetime) -> bool:
+    return look_at is not None and look_at > now

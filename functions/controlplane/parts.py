@@ -1,0 +1,78 @@
+"""How the flows around releases are built: what several functions share. `wiring.py` says which function gets which."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import boto3
+from botocore.config import Config as ClientConfig
+
+from . import settings
+from .adapters.ecs_service import EcsService
+from .adapters.failed_tasks import EcsFailedTasks
+from .adapters.lambda_prober import LambdaProber
+from .adapters.s3_bucket import S3Bucket
+from .adapters.sqs_looks import SqsLooks
+from .flows.releasing import Releasing
+from .flows.settling import Settling, TakingBack
+from .wiring_runs import clock, ledger
+
+ServiceSettings = (
+    settings.OnModelPublished
+    | settings.OnImagePushed
+    | settings.OnImageScanned
+    | settings.OnDeploymentChanged
+    | settings.OnAlarmChanged
+    | settings.OnPersonDecided
+    | settings.OnReconcileDue
+)
+RolloutSettings = settings.OnDeploymentChanged | settings.OnReconcileDue
+
+
+def service_of(s: ServiceSettings) -> EcsService:
+    return EcsService(
+        boto3.client("ecs"),
+        cluster=s.cluster,
+        service=s.service,
+        repository_uri=s.repository_uri,
+        models_uri=s.models_uri,
+    )
+
+
+def releasing_of(s: ServiceSettings, service: EcsService) -> Releasing:
+    return Releasing(ledger=ledger(s), service=service, clock=clock, service_name=s.service)
+
+
+def failed_tasks_of(s: settings._FailedTasks) -> EcsFailedTasks:
+    return EcsFailedTasks(
+        boto3.client("ecs"),
+        boto3.client("logs"),
+        cluster=s.cluster,
+        service=s.service,
+        log_group=s.inference_logs,
+    )
+
+
+def taking_back_of(s: settings.OnAlarmChanged | RolloutSettings, service: EcsService) -> TakingBack:
+    return TakingBack(
+        ledger=ledger(s),
+        failed_tasks=failed_tasks_of(s),
+        releasing=releasing_of(s, service),
+        clock=clock,
+    )
+
+
+def settling_of(s: RolloutSettings) -> Settling:
+    service = service_of(s)
+    patient = ClientConfig(read_timeout=35, retries={"total_max_attempts": 1})  # the probe itself has 30 s
+    return Settling(
+        ledger=ledger(s),
+        service=service,
+        bucket=S3Bucket(boto3.client("s3"), s.bucket),
+        prober=LambdaProber(boto3.client("lambda", config=patient), s.probe_function),
+        looks=SqsLooks(boto3.client("sqs"), s.look_queue_url),
+        taking_back=taking_back_of(s, service),
+        releasing=releasing_of(s, service),
+        clock=clock,
+        longest=timedelta(minutes=s.rollout_timeout_minutes),
+    )
