@@ -217,6 +217,21 @@ def test_the_container_is_the_one_that_the_control_plane_rolls() -> None:
     assert balanced["ContainerName"] == CONTAINER
 
 
+def test_the_log_streams_are_where_last_words_are_looked_for() -> None:
+    from controlplane.adapters.failed_tasks import PREFIX
+
+    [container] = RESOURCES["TaskDefinition"]["Properties"]["ContainerDefinitions"]
+    assert container["LogConfiguration"]["Options"]["awslogs-stream-prefix"] == PREFIX
+
+
+def test_the_probe_reaches_tasks_and_may_do_nothing_else() -> None:
+    probe = FUNCTIONS["OnProbeAsked"]
+    assert (probe["Policies"], probe["VpcConfig"]["SecurityGroupIds"]) == ([], [{"Ref": "ProbeSecurityGroup"}])
+    group = RESOURCES["ProbeSecurityGroup"]["Properties"]
+    assert "SecurityGroupIngress" not in group
+    assert [(rule["FromPort"], rule["ToPort"]) for rule in group["SecurityGroupEgress"]] == [(8080, 8080)]
+
+
 def test_every_log_group_forgets() -> None:
     groups = of_type("AWS::Logs::LogGroup")
     assert groups

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from controlplane.domain.probes import Proof, Verdict
 from controlplane.domain.scans import Scan, ScanState
 from controlplane.ports import TryAgain
 
@@ -300,6 +301,48 @@ def a_fall(world: World) -> Event:
     return lambda: world.on_deployment_changed(fallen)
 
 
+def a_disagreement(world: World) -> Event:
+    """The first new task gives other labels than the trainer; then the way back completes."""
+    world.promoted()
+    world.push("v1")
+    world.on_deployment_changed(world.service.completes())
+    world.push("v2")
+    world.prober.says[2], world.service.up = Proof(Verdict.DISAGREES, "2 of 32 rows got another label"), 1
+    return world.on_deployment_changed
+
+
+def a_task_that_is_silent(world: World) -> Event:
+    world.push("v1")
+    world.on_deployment_changed(world.service.completes())
+    world.push("v2")
+    world.prober.says[2] = Proof(Verdict.NO_ANSWER, "refused")
+    world.service.completes()
+    return world.on_deployment_changed
+
+
+def a_way_back(world: World) -> Event:
+    a_fall(world)()
+    world.push("v3")
+    world.service.completes()
+    return world.on_deployment_changed
+
+
+def a_deadline(world: World) -> Event:
+    world.push("v1")
+    world.on_deployment_changed(world.service.completes())
+    world.push("v2")
+    world.clock.forward(minutes=31)
+    return world.on_deployment_changed
+
+
+def errors_while_one_rolls(world: World) -> Event:
+    world.push("v1")
+    world.on_deployment_changed(world.service.completes())
+    world.push("v2")
+    change = alarm("errors-high", world.clock.now)
+    return lambda: world.on_alarm_changed(change)
+
+
 def slow_answers(world: World) -> Event:
     change = alarm("latency-high", world.clock.now)
     return lambda: world.on_alarm_changed(change)
@@ -369,6 +412,11 @@ FLOWS = {
     "a held release let go": Flow(a_held_release_let_go, durable=True),
     "a completion": Flow(a_completion),
     "a fall": Flow(a_fall),
+    "a disagreement": Flow(a_disagreement),
+    "a task that is silent": Flow(a_task_that_is_silent),
+    "a way back": Flow(a_way_back),
+    "a deadline": Flow(a_deadline),
+    "errors while one rolls": Flow(errors_while_one_rolls, durable=True),
     "slow answers": Flow(slow_answers, durable=True),
     "errors": Flow(errors, durable=True),
     "a look that finds much": Flow(a_look_that_finds_much),
@@ -411,6 +459,7 @@ def end_of(world: World) -> dict[str, Any]:
         "releases": {number: (told.state, told.image, told.model) for number, told in ledger.releases.items()},
         "serving": rollout.serving and (rollout.serving.number, rollout.serving.deployment),
         "rolling": rollout.rolling and (rollout.rolling.number, rollout.rolling.deployment),
+        "going back": rollout.going_back and (rollout.going_back.number, rollout.going_back.deployment),
         "deployments ever": world.service.made,
         "tasks": world.service.desired,
         "told": sorted(_but_for_times(alert_id) for alert_id in ledger.noted),

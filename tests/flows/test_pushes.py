@@ -181,7 +181,7 @@ class TestAnOldImageUnderANewTag:
         rolled_out(world, "v1")
         bad = world.push("v2")
         world.on_deployment_changed(world.service.breaks())
-        world.service.completes()
+        world.on_deployment_changed(world.service.completes())
         world.push("v2-again", of=bad)
         rolling = world.ledger.rollout().rolling
         assert rolling and rolling.image == bad.digest

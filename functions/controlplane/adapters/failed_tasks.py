@@ -84,7 +84,6 @@ def _id_of(task: Mapping[str, Any]) -> str:
 
 def _how_telling(task: Mapping[str, Any]) -> tuple[bool, bool, bool, datetime]:
     """Those that ended by themselves first, then those that were ended for a fault, the newest of them."""
-    code, stopped = task.get("stopCode", ""), task.get("lastStatus") == "STOPPED" or "stoppedAt" in task
-    failed = any(container.get("exitCode") for container in task["containers"])
-    unhealthy = "failed" in task.get("stoppedReason", "").lower()
-    return code in BY_ITSELF, unhealthy or (failed and stopped), stopped, task.get("stoppedAt") or LONG_AGO
+    stopped = task.get("lastStatus") == "STOPPED" or "stoppedAt" in task
+    at_fault = "failed" in task.get("stoppedReason", "").lower()
+    return task.get("stopCode", "") in BY_ITSELF, at_fault, stopped, task.get("stoppedAt") or LONG_AGO

@@ -1,0 +1,164 @@
+"""Tasks over HTTP, and the function that reaches them: an answer is an answer, and silence is told as silence."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from botocore.response import StreamingBody
+from botocore.stub import Stubber
+from controlplane.adapters.http_tasks import HttpTasks
+from controlplane.adapters.lambda_prober import LambdaProber
+from controlplane.adapters.s3_bucket import S3Bucket
+from controlplane.adapters.sqs_looks import SqsLooks
+from controlplane.domain.probes import GoldenRow, Proof, Question, Reply, Verdict
+from controlplane.flows.probing import Probing
+from controlplane.ports import Unanswered
+
+from tests.architecture.test_contracts import obeys
+
+Stubs = Callable[[str], tuple[Any, Stubber]]
+DIGEST = "sha256:" + "7" * 64
+QUESTION = Question(7, DIGEST, "films-1", (GoldenRow("warm", "pos"), GoldenRow("dull", "neg")))
+
+
+class Task(BaseHTTPRequestHandler):
+    """An inference task by the contract, or as a test wants it."""
+
+    answers: dict[str, tuple[int, Any]]
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:  # noqa: N802  the library's name
+        status, body = self.answers[self.path]
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def do_POST(self) -> None:  # noqa: N802
+        texts = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["texts"]
+        labels = {"warm": "pos", "dull": self.answers["dull"][1]}
+        self.answers[self.path] = 200, {"predictions": [{"label": labels[text]} for text in texts]}
+        self.do_GET()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Quiet."""
+
+
+@pytest.fixture
+def task() -> Iterator[tuple[str, dict[str, tuple[int, Any]]]]:
+    """Its address, and what it answers."""
+    answers: dict[str, tuple[int, Any]] = {
+        "/version": (200, {"release": "7", "digest": DIGEST, "model": "films-1"}),
+        "/ready": (200, {"ready": True}),
+        "dull": (200, "neg"),
+    }
+    handler = type("Handler", (Task,), {"answers": answers})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    yield f"127.0.0.1:{server.server_port}", answers
+    server.shutdown()
+    server.server_close()
+    serving.join()
+
+
+def test_a_task_is_asked_over_http(task: tuple[str, dict[str, tuple[int, Any]]]) -> None:
+    address, answers = task
+    assert Probing(HttpTasks()).ask(QUESTION, [address]) == [
+        (address, Proof(Verdict.AGREES, "all 2 rows of the golden set got the trainer's labels"))
+    ]
+    answers["dull"] = 200, "pos"
+    [(_, proof)] = Probing(HttpTasks()).ask(QUESTION, [address])
+    assert proof.verdict is Verdict.DISAGREES and "1 of 2 rows" in proof.why
+
+
+def test_what_is_no_json_has_a_status_all_the_same(task: tuple[str, dict[str, tuple[int, Any]]]) -> None:
+    address, answers = task
+    answers["/version"] = 502, b"<html>"
+    assert HttpTasks().get(address, "/version") == Reply(502)
+
+
+def test_a_task_that_is_not_there_gave_no_answer(task: tuple[str, dict[str, tuple[int, Any]]]) -> None:
+    address, _ = task
+    nobody = "127.0.0.1:1"
+    with pytest.raises(Unanswered):
+        HttpTasks().get(nobody, "/version")
+    proofs = dict(Probing(HttpTasks(seconds=1)).ask(QUESTION, [nobody, address]))
+    assert (proofs[nobody].verdict, proofs[address].verdict) == (Verdict.NO_ANSWER, Verdict.AGREES)
+
+
+class TestTheFunctionThatAsks:
+    def reply(self, told: object) -> StreamingBody:
+        body = told if isinstance(told, bytes) else json.dumps(told).encode()
+        return StreamingBody(io.BytesIO(body), len(body))
+
+    def test_question_and_answer_obey_the_contract(self, stubbed: Stubs) -> None:
+        client, stub = stubbed("lambda")
+        address = "10.77.0.9:8080"
+        asked = {
+            "release": 7,
+            "digest": DIGEST,
+            "model": "films-1",
+            "addresses": [address],
+            "rows": [{"text": "warm", "label": "pos"}, {"text": "dull", "label": "neg"}],
+        }
+        told = {"tasks": [{"address": address, "verdict": "AGREES", "why": "all"}]}
+        obeys("probe", asked)
+        obeys("probe", told)
+        stub.add_response(
+            "invoke", {"Payload": self.reply(told)}, {"FunctionName": "probe", "Payload": json.dumps(asked).encode()}
+        )
+        assert LambdaProber(client, "probe").ask(QUESTION, [address]) == {address: Proof(Verdict.AGREES, "all")}
+
+    def test_more_than_eight_are_asked_in_turn(self, stubbed: Stubs) -> None:
+        client, stub = stubbed("lambda")
+        addresses = [f"10.77.0.{number}:8080" for number in range(10)]
+        for part in (addresses[:8], addresses[8:]):
+            told = {"tasks": [{"address": address, "verdict": "AGREES", "why": ""} for address in part]}
+            stub.add_response("invoke", {"Payload": self.reply(told)})
+        assert set(LambdaProber(client, "probe").ask(QUESTION, addresses)) == set(addresses)
+
+    @pytest.mark.parametrize("code", ["TooManyRequestsException", "ServiceException", "AccessDeniedException"])
+    def test_a_call_that_was_refused_is_no_answer_and_the_others_are_left_for_later(
+        self, stubbed: Stubs, code: str
+    ) -> None:
+        client, stub = stubbed("lambda")
+        stub.add_client_error("invoke", code, "no")
+        addresses = [f"10.77.0.{number}:8080" for number in range(10)]
+        proofs = LambdaProber(client, "probe").ask(QUESTION, addresses)
+        assert list(proofs) == addresses[:8]
+        assert {proof.verdict for proof in proofs.values()} == {Verdict.NO_ANSWER}
+        assert code in proofs[addresses[0]].why
+
+    def test_a_probe_that_failed_itself_is_no_answer(self, stubbed: Stubs) -> None:
+        client, stub = stubbed("lambda")
+        stub.add_response(
+            "invoke", {"FunctionError": "Unhandled", "Payload": self.reply({"errorMessage": "timed out"})}
+        )
+        [proof] = LambdaProber(client, "probe").ask(QUESTION, ["10.77.0.9:8080"]).values()
+        assert proof.verdict is Verdict.NO_ANSWER and "timed out" in proof.why
+
+
+def test_the_golden_set_is_read_from_the_models_folder(aws: Callable[[str], Any]) -> None:
+    s3 = aws("s3")
+    s3.create_bucket(Bucket="data")
+    s3.put_object(Bucket="data", Key="models/films-1/golden.json", Body=b'[{"text": "warm", "label": "pos"}]')
+    s3.put_object(Bucket="data", Key="models/films-2/golden.json", Body=b"{")
+    bucket = S3Bucket(s3, "data")
+    assert bucket.golden("films-1") == (GoldenRow("warm", "pos"),)
+    assert (bucket.golden("films-2"), bucket.golden("films-3")) == ((), ())
+
+
+def test_the_next_look_is_a_delayed_message(stubbed: Stubs) -> None:
+    sqs, stub = stubbed("sqs")
+    asked = {"QueueUrl": "q", "MessageBody": '{"look": "rollout"}', "DelaySeconds": 10}
+    stub.add_response("send_message", {}, asked)
+    SqsLooks(sqs, "q").again(timedelta(seconds=9.5))
