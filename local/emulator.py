@@ -14,6 +14,7 @@ for every other action. Added:
 - Schedules with a universal target call what they name, as their role (`local/schedules.py`), within a second.
 - CloudFormation accepts alarms on metric math. They can be described and set; the emulator does not compute them.
 - IAM is checked on the resources that AWS checks (`local/permissions.py`), machines by their tags too.
+- A task that ends before it was healthy ends as on AWS, and its log is kept (`local/task_ends.py`).
 - Functions run in a Python with nothing but what AWS gives them (`local/lambda_python.py`).
 - GET /health goes to the load balancer's targets; the emulator keeps /_ministack/health.
 - PutParameter accepts public names (/aws/service/...), so that the deploy can put the machine images there.
@@ -42,6 +43,7 @@ from local.permissions import across_lines, as_aws_acts, as_aws_names, with_gith
 from local.prices import PRODUCT, spot_prices
 from local.processes import MARK
 from local.schedules import with_universal_targets
+from local.task_ends import as_aws_ends
 
 Parameters = Mapping[str, Any]
 Properties = Mapping[str, Any]
@@ -224,7 +226,7 @@ def complete(folder: Path, state: Path, here: Aws) -> None:
     from ministack import app
     from ministack.core import iam_actions, iam_evaluator, lambda_runtime, router
     from ministack.core.responses import get_account_id, get_region
-    from ministack.services import ec2, ecr, eventbridge, iam, scheduler, ssm, sts, tagging
+    from ministack.services import ec2, ecr, ecs, eventbridge, iam, scheduler, ssm, sts, tagging
     from ministack.services.cloudformation import provisioners
 
     def whose() -> str:
@@ -267,6 +269,7 @@ def complete(folder: Path, state: Path, here: Aws) -> None:
         iam_actions.SERVICE_TO_IAM_NAMESPACE[name] = name
         app.SERVICE_HANDLERS[name] = json_service(answer)
     app.SERVICE_HANDLERS["ecr"] = as_aws_does(ecr, app.SERVICE_HANDLERS["ecr"], lambda: scans.read(state), time.time)
+    ecs._fail_task_start = as_aws_ends(ecs, ecs._fail_task_start)
     eventbridge._invoke_target = with_universal_targets(eventbridge._invoke_target, here)
     scheduler._SCHEDULE_TICK_INTERVAL = SCHEDULES_EVERY_SECONDS
 
