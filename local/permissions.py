@@ -1,9 +1,9 @@
 """The resource and the condition keys that AWS checks, where the emulator names others.
 
 The emulator checks one resource a request. For calls on a service it names the cluster, for a fleet nothing, for a
-role its name without its path, for a schedule the default group; a policy written for AWS would then be refused. Of
-a token of GitHub it knows no branch.
-Sources: the Service Authorization Reference, Amazon ECS, Amazon EC2, IAM and EventBridge Scheduler.
+role its name without its path, for a schedule the default group, for a log stream its group; a policy written for
+AWS would then be refused. Of a token of GitHub it knows no branch.
+Sources: the Service Authorization Reference, Amazon ECS, Amazon EC2, IAM, EventBridge Scheduler and CloudWatch Logs.
 """
 
 from __future__ import annotations
@@ -61,6 +61,10 @@ def as_aws_names(extract: Resource, role_arn: Callable[[str], str | None]) -> Re
             return named
         if service == "lambda" and first(params, "find") == "LayerVersion":
             return first(params, "Arn")
+        if service == "logs" and headers.get("x-amz-target", "").endswith(".GetLogEvents"):
+            told = asked(body)
+            group, stream = told.get("logGroupName"), told.get("logStreamName")
+            return f"arn:aws:logs:{region}:{account}:log-group:{group}:log-stream:{stream}"
         if service == "ec2" and first(params, "Action") == "CreateFleet":
             return f"arn:aws:ec2:{region}:{account}:fleet/*"
         if service == "iam" and (role := first(params, "RoleName")):

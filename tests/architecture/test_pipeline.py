@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.architecture.cloudformation import RESOURCES, ROOT, documents, listed, statements
+from tests.architecture.cloudformation import FUNCTIONS, RESOURCES, ROOT, documents, listed, statements
 from tools.cloudformation import template
 
 PIPELINE: dict[str, Any] = template(ROOT / "pipeline.yaml")["Resources"]
@@ -125,6 +125,12 @@ def test_the_boundary_lets_every_role_of_the_stack_do_what_it_does() -> None:
         if statement["Effect"] == "Allow" and "Principal" not in statement
         for action in listed(statement["Action"])
     }
+    if any(
+        "VpcConfig" in function for function in FUNCTIONS.values()
+    ):  # AWSLambdaVPCAccessExecutionRole, which SAM adds
+        faces = ("Create", "Delete", "Describe")
+        wanted |= {f"ec2:{verb}NetworkInterface{'s' if verb == 'Describe' else ''}" for verb in faces}
+        wanted |= {"ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses"}
     assert {action for action in wanted if not any(fnmatch.fnmatch(action, known) for known in within)} == set()
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from controlplane.domain.holding import hold, let_go, propose_anew, turn_down
-from controlplane.domain.releases import Deployment, Release, ReleaseState, Rollout, ServiceView
+from controlplane.domain.probes import Proof, Verdict
+from controlplane.domain.releases import Deployment, Release, ReleaseState, Rollout, RunningTask, ServiceView
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,8 @@ FINAL = {"SERVING", "RETIRED", "FAILED", "ROLLED_BACK"}
 def seen(release: Release, *, rollout: str = "COMPLETED") -> ServiceView:
     assert release.image and release.deployment
     primary = Deployment(release.deployment, release.number, True, rollout, "it broke")
-    return ServiceView((primary,), frozenset({release.image}), 2, 2)
+    tasks = (RunningTask(f"t{number}", "", release.image, Proof(Verdict.AGREES)) for number in range(2))
+    return ServiceView((primary,), tuple(tasks), 2)
 
 
 def roll(rollout: Rollout) -> Rollout:
@@ -206,13 +208,15 @@ class Story:
             case "back" if rollout.previous and not rollout.rolling:
                 back = rollout.previous
                 self.after(rollout.propose(f"alarm {self.pushes}", NOON, image=back.image, model=back.model))
-            case "serves" | "falls" if rollout.rolling:
+            case "serves" | "falls" if rollout.target:
                 state = "COMPLETED" if action == "serves" else "FAILED"
-                self.after(rollout.settle(seen(rollout.rolling, rollout=state), NOON))
+                self.after(rollout.settle(seen(rollout.target, rollout=state), NOON))
         self.start()
 
     def start(self) -> None:
         """As the flows do after every change."""
+        if self.rollout.going_back and self.rollout.going_back.deployment is None:
+            self.rollout = self.rollout.deploying(f"b{self.pushes}")
         started, release = self.rollout.start(NOON)
         if release:
             self.after((started, [release]))

@@ -12,10 +12,14 @@ from local.permissions import across_lines, as_aws_acts, as_aws_names, with_keys
 SERVICE = "arn:aws:ecs:eu-west-1:1:service/c/s"
 
 
-def named(service: str, body: object = None, params: dict[str, str] | None = None, path: str = "/") -> str:
+def named(
+    service: str, body: object = None, params: dict[str, str] | None = None, path: str = "/", target: str = ""
+) -> str:
     roles = {"with-a-path": "arn:aws:iam::1:role/some/with-a-path"}
     extract = as_aws_names(lambda *_: "whatever the emulator says", roles.get)
-    return extract(service, "POST", path, {}, json.dumps(body or {}).encode(), params or {}, "eu-west-1", "1")
+    return extract(
+        service, "POST", path, {"x-amz-target": target}, json.dumps(body or {}).encode(), params or {}, "eu-west-1", "1"
+    )
 
 
 @pytest.mark.parametrize(
@@ -33,6 +37,13 @@ def test_a_call_about_a_service_is_checked_on_the_service(body: object) -> None:
 
 def test_a_call_about_tasks_is_checked_on_the_task() -> None:
     assert named("ecs", {"cluster": "c", "tasks": ["t"]}) == "arn:aws:ecs:eu-west-1:1:task/c/t"
+
+
+def test_what_a_log_stream_holds_is_read_by_the_streams_name() -> None:
+    asked = {"logGroupName": "/g", "logStreamName": "task/inference/t"}
+    stream = "arn:aws:logs:eu-west-1:1:log-group:/g:log-stream:task/inference/t"
+    assert named("logs", asked, target="Logs_20140328.GetLogEvents") == stream
+    assert named("logs", asked, target="Logs_20140328.PutLogEvents") == "whatever the emulator says"
 
 
 def test_a_fleet_and_a_layer_are_named() -> None:
