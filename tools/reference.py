@@ -17,6 +17,11 @@ from tools.cloudformation import template
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference.md"
+INVOKED = {  # by no event
+    "OnPersonDecided": "a person: `make rollback`, `make release-held`",
+    "OnProbeAsked": "OnDeploymentChanged, OnReconcileDue",
+    "OnStackDeploying": "CloudFormation (custom resource)",
+}
 
 
 def page(stack: Mapping[str, Any]) -> str:
@@ -82,14 +87,7 @@ def functions(stack: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             policy["Ref"] if "Ref" in policy else ", ".join(s["Sid"] for s in policy["Statement"])
             for policy in told["Policies"]
         ]
-        yield f"`{name}`", f"`{file}`", events or asked_by(stack, name), "; ".join(may) or "nothing"
-
-
-def asked_by(stack: Mapping[str, Any], function: str) -> str:
-    """Who calls a function that no event comes to."""
-    asks = [body for body in stack["Resources"].values() if body["Type"].startswith("Custom::")]
-    custom = any(function in str(body["Properties"]["ServiceToken"]) for body in asks)
-    return "CloudFormation (custom resource)" if custom else "the functions that settle releases"
+        yield f"`{name}`", f"`{file}`", events or INVOKED[name], "; ".join(may) or "nothing"
 
 
 def come_from(event: Mapping[str, Any]) -> str:

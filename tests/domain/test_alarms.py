@@ -52,7 +52,7 @@ def test_errors_soon_after_a_release_take_it_back() -> None:
         ("on its way back to release 2", replace(CALM, going_back=SECOND)),
         ("went back to release 2 only now", replace(CALM, back_at=NOON - BAKE)),
         ("itself a rollback", replace(CALM, rolling=replace(THIRD, cause=ERRORS.incident))),
-        ("itself a rollback", replace(CALM, rolling=replace(THIRD, cause="person ann rolls back"))),
+        ("itself a rollback", replace(CALM, rolling=replace(THIRD, takes_back=2))),
         ("older than release 3", replace(CALM, rolling=replace(THIRD, since=NOON + timedelta(seconds=1)))),
         ("no release to go back to", replace(CALM, rolling=THIRD, serving=None, previous=None)),
         ("itself a rollback", replace(CALM, serving=replace(SECOND, cause=ERRORS.incident))),
