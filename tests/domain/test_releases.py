@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from controlplane.domain.failures import FailedTask
+from controlplane.domain.judging import Fate
 from controlplane.domain.probes import Proof, Verdict
 from controlplane.domain.releases import (
     Deployment,
@@ -228,6 +230,14 @@ class TestSettling:
         ]
         assert settled.serving == before.serving
         assert (settled.image, settled.model) == (V1, "m1")
+
+    def test_how_the_task_ended_stands_beside_what_failed(self) -> None:
+        rollout = roll(push(serving_v1_m1(), V2), "d2")
+        task = FailedTask("t1", "EssentialContainerExited", exit_code=1)
+        for why in ("it broke", "it broke."):
+            _, [fallen] = rollout.ended(Fate(serves=False, by="ECS", why=why), NOON, task)
+            assert fallen.reason == "ECS: it broke. Task t1: EssentialContainerExited, exit code 1."
+            assert (fallen.by, fallen.failed) == ("ECS", task)
 
     def test_a_deployment_that_is_gone_was_taken_back(self) -> None:
         before = serving_v1_m1()

@@ -242,7 +242,8 @@ class Rollout:
         assert self.rolling, "only a rolling release can fall"
         good = self.serving
         state = ReleaseState.ROLLED_BACK if good or fate.gone else ReleaseState.FAILED
-        why = f"{fate.by}: {fate.why}{f' {failed.sentence}' if failed else ''}"
+        why = f"{fate.by}: {fate.why}"
+        why = f"{why.removesuffix('.')}. {failed.sentence}" if failed else why
         fallen = replace(self.rolling.now(state, now, why), by=fate.by, failed=failed)
         back = good and replace(
             good, cause=f"back from release {fallen.number}", deployment=None, since=now, proved=(), reason=why
