@@ -12,7 +12,7 @@ export SAM_CLI_TELEMETRY = 0
 export PYTHONPATH = .:functions:inference_image
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down env status push inbox invoke interrupt capacity findings train serve bench bench-big check fmt test test-fast test-engine deploy pipeline push-image rollback release-held redrive docs lock clean
+.PHONY: help setup demo up down env status push inbox invoke interrupt capacity findings train serve bench bench-big bench-rollout check fmt test test-fast test-engine deploy pipeline push-image rollback release-held redrive docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -70,6 +70,9 @@ bench: $(VENV)/.ready ## the model beside scikit-learn, NB-SVM and fastText, sam
 
 bench-big: $(VENV)/.ready ## five million rows of 3 GB through the trainer: rows a second, memory, and whether it adds up
 	@$(BIN)/python -m bench.big
+
+bench-rollout: $(VENV)/.ready ## from a push to all tasks on it and the old ones gone, in a local cloud, beside the floor that the settings imply
+	@$(BIN)/python -m bench.rollout
 
 check: $(VENV)/.ready ## the one gate: style, types, layers, template, documents
 	$(BIN)/ruff check .

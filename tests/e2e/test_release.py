@@ -1,4 +1,4 @@
-"""Images and models become releases on the real template; a bad one is taken back; `sam deploy` changes nothing."""
+"""Images and models become releases on the real template, the image first; a bad one is taken back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.e2e
 IMAGE = Path(__file__).resolve().parents[2] / "inference_image"
 
 
-def test_a_release_serves_a_bad_one_is_taken_back_and_a_deploy_changes_neither(stack: Stack, tmp_path: Path) -> None:
+def test_a_release_serves_and_a_bad_one_is_taken_back(stack: Stack, tmp_path: Path) -> None:
     assert stack.ask("POST", "/predict", json={"text": "fine"}).status_code == 503, "the placeholder has no model"
 
     first = stack.cloud.push("v1", "one")
@@ -41,16 +41,3 @@ def test_a_release_serves_a_bad_one_is_taken_back_and_a_deploy_changes_neither(s
     assert "image and model of release 2 roll out again" in mail["body"]
     stack.wait("the mail about the way back", lambda: stack.mails("release 2 serves again"))
     assert stack.rollout()["serving"]["number"] == 2 and stack.ask("GET", "/version").json()["digest"] == first
-
-    before = stack.cloud.client("ecs").describe_services(
-        cluster=stack.outputs["ClusterName"], services=[stack.outputs["ServiceName"]]
-    )["services"][0]
-    stack.cloud.deploy(parameters={"TaskCpu": "1024"})
-    after = stack.cloud.client("ecs").describe_services(
-        cluster=stack.outputs["ClusterName"], services=[stack.outputs["ServiceName"]]
-    )["services"][0]
-    assert after["taskDefinition"] != before["taskDefinition"] and after["desiredCount"] == before["desiredCount"]
-    revision = stack.cloud.client("ecs").describe_task_definition(taskDefinition=after["taskDefinition"])
-    told = revision["taskDefinition"]
-    assert told["cpu"] == "1024" and told["containerDefinitions"][0]["image"].endswith(first)
-    stack.wait("the new revision answers", lambda: stack.ask("GET", "/version").json()["digest"] == first)
