@@ -13,6 +13,12 @@ pytestmark = pytest.mark.e2e
 IMAGE = Path(__file__).resolve().parents[2] / "inference_image"
 
 
+@pytest.fixture
+def stack(own_stack: Stack) -> Stack:
+    """Nothing was pushed to it yet: the first release is number 1."""
+    return own_stack
+
+
 def test_a_release_serves_and_a_bad_one_is_taken_back(stack: Stack, tmp_path: Path) -> None:
     assert stack.ask("POST", "/predict", json={"text": "fine"}).status_code == 503, "the placeholder has no model"
 
