@@ -16,6 +16,7 @@ for every other action. Added:
 - IAM is checked on the resources that AWS checks (`local/permissions.py`), machines by their tags too.
 - A task that ends before it was healthy ends as on AWS, and its log is kept (`local/task_ends.py`).
 - Functions run in a Python with nothing but what AWS gives them (`local/lambda_python.py`).
+- The old tasks of a completed deployment drain together.
 - GET /health goes to the load balancer's targets; the emulator keeps /_ministack/health.
 - PutParameter accepts public names (/aws/service/...), so that the deploy can put the machine images there.
 """
@@ -205,6 +206,17 @@ def with_metric_math(
     return wrapped
 
 
+def draining_together(stop: Callable[[Parameters], Any], apart: Callable[..., None]) -> Callable[[Parameters], Any]:
+    """The tasks of the deployment before drain at once, as on AWS; the emulator waits for each of them in turn."""
+
+    def wrapped(asked: Parameters) -> Any:
+        if asked.get("reason") != "Deployment completed":
+            return stop(asked)
+        return apart(stop, asked, thread_name="tidegate-drain")
+
+    return wrapped
+
+
 def with_public_parameters(reserved: Callable[[str], Any]) -> Callable[[str], Any]:
     def wrapped(name: str) -> Any:
         return None if name.startswith("/aws/service/") else reserved(name)
@@ -224,7 +236,7 @@ def json_service(answer: Callable[[str, Parameters], Answer]) -> Callable[..., A
 def complete(folder: Path, state: Path, here: Aws) -> None:
     """Put everything that is missing into the emulator's own tables; files that this needs go into the folder."""
     from ministack import app
-    from ministack.core import iam_actions, iam_evaluator, lambda_runtime, router
+    from ministack.core import concurrency, iam_actions, iam_evaluator, lambda_runtime, router
     from ministack.core.responses import get_account_id, get_region
     from ministack.services import ec2, ecr, ecs, eventbridge, iam, scheduler, ssm, sts, tagging
     from ministack.services.cloudformation import provisioners
@@ -270,6 +282,7 @@ def complete(folder: Path, state: Path, here: Aws) -> None:
         app.SERVICE_HANDLERS[name] = json_service(answer)
     app.SERVICE_HANDLERS["ecr"] = as_aws_does(ecr, app.SERVICE_HANDLERS["ecr"], lambda: scans.read(state), time.time)
     ecs._fail_task_start = as_aws_ends(ecs, ecs._fail_task_start)
+    ecs._stop_task = draining_together(ecs._stop_task, concurrency.spawn_background)
     eventbridge._invoke_target = with_universal_targets(eventbridge._invoke_target, here)
     scheduler._SCHEDULE_TICK_INTERVAL = SCHEDULES_EVERY_SECONDS
 

@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.aws import Aws
+from local.emulator import draining_together
 from local.prices import HOURLY, spot_prices
 
 
@@ -180,3 +181,19 @@ def test_public_parameters_can_be_put_and_other_reserved_names_cannot(aws: Aws) 
     assert ssm.get_parameter(Name="/aws/service/some/ami-id")["Parameter"]["Value"] == "ami-1"
     with pytest.raises(ClientError):
         ssm.put_parameter(Name="/aws/other", Value="x", Type="String")
+
+
+def test_only_tasks_of_a_completed_deployments_predecessor_drain_together() -> None:
+    stopped: list[str] = []
+    apart: list[Any] = []
+
+    def later(does: Any, asked: dict[str, str], *, thread_name: str) -> None:
+        apart.append((thread_name, lambda: does(asked)))
+
+    stop = draining_together(lambda asked: stopped.append(asked["task"]), later)
+    stop({"task": "old", "reason": "Deployment completed"})
+    stop({"task": "superfluous", "reason": "Service scaling down"})
+    assert stopped == ["superfluous"]
+    [(name, drain)] = apart
+    drain()
+    assert stopped == ["superfluous", "old"] and name
