@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference.md"
 INVOKED = {  # by no event
     "OnPersonDecided": "a person: `make rollback`, `make release-held`",
-    "OnProbeAsked": "OnDeploymentChanged, OnReconcileDue",
+    "OnProbeAsked": "OnDeploymentChanged, OnReconcileDue, OnTrafficShifting",
+    "OnTrafficShifting": "ECS, before it shifts requests (not with ROLLING)",
     "OnStackDeploying": "CloudFormation (custom resource)",
 }
 

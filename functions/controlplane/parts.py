@@ -15,6 +15,7 @@ from .adapters.s3_bucket import S3Bucket
 from .adapters.sqs_looks import SqsLooks
 from .flows.releasing import Releasing
 from .flows.settling import Settling, TakingBack
+from .flows.shifting import Shifting
 from .wiring_runs import clock, ledger
 
 ServiceSettings = (
@@ -62,14 +63,30 @@ def taking_back_of(s: settings.OnAlarmChanged | RolloutSettings, service: EcsSer
     )
 
 
+def prober_of(s: RolloutSettings | settings.OnTrafficShifting) -> LambdaProber:
+    patient = ClientConfig(read_timeout=35, retries={"total_max_attempts": 1})  # the probe itself has 30 s
+    return LambdaProber(boto3.client("lambda", config=patient), s.probe_function)
+
+
+def shifting_of(s: settings.OnTrafficShifting, service: str) -> Shifting:
+    looking = EcsService(boto3.client("ecs"), cluster=s.cluster, service=service, repository_uri="", models_uri="")
+    return Shifting(
+        ledger=ledger(s),
+        service=looking,  # it only looks: it has no repository to deploy from
+        revisions=looking,
+        bucket=S3Bucket(boto3.client("s3"), s.bucket),
+        prober=prober_of(s),
+        looks=SqsLooks(boto3.client("sqs"), s.look_queue_url),
+    )
+
+
 def settling_of(s: RolloutSettings) -> Settling:
     service = service_of(s)
-    patient = ClientConfig(read_timeout=35, retries={"total_max_attempts": 1})  # the probe itself has 30 s
     return Settling(
         ledger=ledger(s),
         service=service,
         bucket=S3Bucket(boto3.client("s3"), s.bucket),
-        prober=LambdaProber(boto3.client("lambda", config=patient), s.probe_function),
+        prober=prober_of(s),
         looks=SqsLooks(boto3.client("sqs"), s.look_queue_url),
         taking_back=taking_back_of(s, service),
         releasing=releasing_of(s, service),

@@ -262,6 +262,12 @@ class Service(Protocol):
     def scale_to(self, count: int) -> None: ...
 
 
+class Revisions(Protocol):
+    def release_of(self, revision: str) -> int | None:
+        """The release that a revision of the service (its ARN) carries; None for the placeholder."""
+        ...
+
+
 class Prober(Protocol):
     def ask(self, question: Question, addresses: Sequence[str]) -> Mapping[str, Proof]:
         """What each task proved, by its address (host:port). What could not be asked has NO_ANSWER, and says why."""

@@ -159,6 +159,14 @@ class OnProbeAsked(Settings):
 
 
 @dataclass(frozen=True)
+class OnTrafficShifting(_Ledger):
+    bucket: str
+    cluster: str
+    probe_function: str
+    look_queue_url: str
+
+
+@dataclass(frozen=True)
 class OnAlarmChanged(_FailedTasks):
     max_tasks: int
     bake_minutes: int

@@ -37,13 +37,14 @@ from .flows.pushes import Pushes
 from .flows.reconcile import Reconcile
 from .flows.releasing import Releasing
 from .flows.scanning import Scanning
-from .parts import ServiceSettings, failed_tasks_of, releasing_of, service_of, settling_of, taking_back_of
+from .parts import ServiceSettings, failed_tasks_of, releasing_of, service_of, settling_of, shifting_of, taking_back_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .domain.probes import Proof, Question
     from .domain.runs import Run
+    from .domain.shifting import Shift
 
 Environ = Mapping[str, str]
 clock, _ledger = runs.clock, runs.ledger
@@ -170,6 +171,16 @@ def on_deployment_changed(environ: Environ = os.environ) -> Callable[[], list[st
 def on_probe_asked(environ: Environ = os.environ) -> Callable[[Question, Sequence[str]], list[tuple[str, Proof]]]:
     settings.OnProbeAsked.load(environ)
     return Probing(HttpTasks()).ask
+
+
+def on_traffic_shifting(environ: Environ = os.environ) -> Callable[[str, str], Shift]:
+    """The service's name and the revision in: ECS tells them, for the template cannot."""
+    s = settings.OnTrafficShifting.load(environ)
+
+    def shift(service: str, revision: str) -> Shift:
+        return shifting_of(s, service).ask(revision)
+
+    return shift
 
 
 def on_alarm_changed(environ: Environ = os.environ) -> Callable[[AlarmChange], str]:

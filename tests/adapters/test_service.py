@@ -201,3 +201,12 @@ def test_scaling_changes_the_count_alone(ecs: tuple[Any, Stubber]) -> None:
     client, stub = ecs
     stub.add_response("update_service", {}, {"cluster": "c", "service": "s", "desiredCount": 3})
     adapter(client).scale_to(3)
+
+
+def test_a_revision_of_the_service_carries_the_release_of_its_task_definition(ecs: tuple[Any, Stubber]) -> None:
+    client, stub = ecs
+    arn = "arn:aws:ecs:us-east-1:000000000000:service-revision/c/s/1"
+    told = {"serviceRevisions": [{"serviceRevisionArn": arn, "taskDefinition": "arn:td:7"}]}
+    stub.add_response("describe_service_revisions", told, {"serviceRevisionArns": [arn]})
+    describes(stub, 7, "4")
+    assert adapter(client).release_of(arn) == 4

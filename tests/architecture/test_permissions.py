@@ -20,6 +20,9 @@ ANY_RESOURCE = {
     "TaskExecutionRole.LogIn": "ecr:GetAuthorizationToken knows no resources",
     "SeeScans.SeeFindingsOfInspector": "inspector2:List* know no resources",
     "RollService.SeeTasks": "ecs:ListTasks knows clusters by condition only, and there is one",
+    "ShiftRole.SeeTheBalancer": "elasticloadbalancing:Describe* know no resources",
+    "OnTrafficShifting.SeeTasksOfTheCluster": "as RollService.SeeTasks",
+    "OnTrafficShifting.ReadRevisions": "ecs:DescribeTaskDefinition knows no resources",
     "RollService.ReadAndRegisterRevisions": "ecs:DescribeTaskDefinition and RegisterTaskDefinition know no resources",
 }
 

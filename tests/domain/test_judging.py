@@ -99,3 +99,23 @@ class TestLastWords:
 
     def test_a_task_that_runs_still_says_so(self) -> None:
         assert FailedTask("t1").sentence == "Task t1: it runs."
+
+
+class TestWhileRequestsAreShifted:
+    """CANARY, LINEAR, BLUE_GREEN: two revisions live until the bake time is over."""
+
+    def test_it_does_not_serve_while_ecs_keeps_the_old_tasks(self) -> None:
+        seen = view(AGREES, AGREES, rollout="IN_PROGRESS", draining=2)
+        assert fate(replace(seen, deployments=(*seen.deployments, Deployment("d2", 2, False, "COMPLETED")))) is None
+
+    def test_without_a_state_it_is_done_when_no_other_deployment_is_left(self) -> None:
+        seen = view(AGREES, AGREES, rollout="")
+        assert fate(seen) == Fate(serves=True, deployment="d3")
+        assert fate(replace(seen, deployments=(*seen.deployments, Deployment("d2", 2, False, "")))) is None
+
+    def test_when_ecs_went_back_by_itself_its_reason_is_told(self) -> None:
+        old = Deployment("d2", 2, True, "COMPLETED")
+        fallen = Deployment("d3", 3, False, "FAILED", "Service deployment rolled back: lifecycle hook failed")
+        told = fate(ServiceView((old, fallen), (), 2))
+        assert told and (told.by, told.gone) == ("ECS", True)
+        assert "lifecycle hook failed" in told.why

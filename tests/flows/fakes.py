@@ -457,6 +457,9 @@ class FakeService:
             self._start(release.number)
         return self.primary.deployment_id
 
+    def release_of(self, revision: str) -> int | None:
+        return None if revision == "revision None" else int(revision.removeprefix("revision "))
+
     def scale_to(self, count: int) -> None:
         self.desired = count
 

@@ -311,6 +311,13 @@ def a_disagreement(world: World) -> Event:
     return world.on_deployment_changed
 
 
+def requests_about_to_shift(world: World) -> Event:
+    """ECS asks before it shifts them, and the new tasks give other labels."""
+    a_disagreement(world)
+    world.service.up = world.service.desired
+    return world.on_traffic_shifting
+
+
 def a_task_that_is_silent(world: World) -> Event:
     world.push("v1")
     world.on_deployment_changed(world.service.completes())
@@ -413,6 +420,7 @@ FLOWS = {
     "a completion": Flow(a_completion),
     "a fall": Flow(a_fall),
     "a disagreement": Flow(a_disagreement),
+    "requests about to shift": Flow(requests_about_to_shift),
     "a task that is silent": Flow(a_task_that_is_silent),
     "a way back": Flow(a_way_back),
     "a deadline": Flow(a_deadline),

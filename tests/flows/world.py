@@ -20,6 +20,7 @@ from controlplane.domain.manifests import Platform
 from controlplane.domain.pools import SpotPolicy, pools_of
 from controlplane.domain.runs import Outcome, Run
 from controlplane.domain.scans import Scan, ScanPolicy
+from controlplane.domain.shifting import Shift
 from controlplane.flows.common import on_conflict_again, tell_people
 from controlplane.flows.decisions import Decisions
 from controlplane.flows.incidents import Incidents
@@ -32,6 +33,7 @@ from controlplane.flows.releasing import Releasing
 from controlplane.flows.runbook import RunBook
 from controlplane.flows.scanning import Scanning
 from controlplane.flows.settling import Settling, TakingBack
+from controlplane.flows.shifting import Shifting
 from controlplane.flows.spending import Spending
 from controlplane.flows.training import Training
 
@@ -273,6 +275,13 @@ class World:
         self._tell()
 
     on_look_due = on_deployment_changed
+
+    def on_traffic_shifting(self, release: int | None = 2) -> Shift:
+        guard = self.fuse.guard
+        ledger, service, bucket = guard(self.ledger), guard(self.service), guard(self.bucket)
+        return Shifting(ledger, service, service, bucket, guard(self.prober), guard(self.timer)).ask(
+            f"revision {release}"
+        )
 
     def on_person_decided(self, told: object, request_id: str = "request-1") -> dict[str, Any]:
         guard = self.fuse.guard

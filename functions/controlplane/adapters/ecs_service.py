@@ -62,6 +62,10 @@ class EcsService:
         primary = next(told for told in service["deployments"] if told["status"] == "PRIMARY")
         return str(primary["id"])
 
+    def release_of(self, revision: str) -> int | None:
+        told = self._ecs.describe_service_revisions(serviceRevisionArns=[revision])["serviceRevisions"][0]
+        return self._release_of(told["taskDefinition"])
+
     def scale_to(self, count: int) -> None:
         self._ecs.update_service(cluster=self._cluster, service=self._service, desiredCount=count)
 

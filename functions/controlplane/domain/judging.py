@@ -52,7 +52,9 @@ def _seen(release: Release, view: ServiceView) -> Fate | None:
     if ours.rollout == "FAILED":
         return _by_ecs(ours)
     steady = view.running >= view.desired and not view.draining
-    if ours.rollout != "COMPLETED" or view.digests != {release.image} or not steady:
+    # AWS says that it tells a state "only for rolling updates": without one, it is done when nothing else is left.
+    done = ours.rollout == "COMPLETED" or (not ours.rollout and view.deployments == (ours,))
+    if not done or view.digests != {release.image} or not steady:
         return None
     if bad := _first(view, Verdict.NOT_READY):
         why = f"It takes requests, but {_told(bad)}"

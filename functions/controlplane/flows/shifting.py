@@ -1,0 +1,40 @@
+"""ECS asks before it shifts requests: the new tasks are asked, and the answer is said. Nothing is written here.
+
+What the answer means for the release is settled where all ends are: a look is asked for at once when it falls. The
+deadline is the rollout's too: once it has passed, the ledger rolls the release no more, and the next answer is no.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from ..domain.probes import Question
+from ..domain.shifting import May, Shift, may_shift
+from ..ports import Bucket, Ledger, Looks, Prober, Revisions, Service
+
+
+@dataclass(frozen=True)
+class Shifting:
+    ledger: Ledger
+    service: Service
+    revisions: Revisions
+    bucket: Bucket
+    prober: Prober
+    looks: Looks
+
+    def ask(self, revision: str) -> Shift:
+        """Every task is asked anew: what it proved before the test listener led to it is not what counts now."""
+        release = self.revisions.release_of(revision)
+        rollout, view = self.ledger.rollout(), self.service.view()
+        rolling, primary = rollout.rolling, view.primary
+        if rolling and primary and release == primary.release == rolling.number:
+            addresses = {task.address: task.task_id for task in view.tasks if task.address}
+            rows = self.bucket.golden(rolling.model) if rolling.model else ()
+            question = Question(rolling.number, rolling.image or "", rolling.model, rows)
+            proofs = self.prober.ask(question, list(addresses))
+            view = view.with_proofs({addresses[address]: proof for address, proof in proofs.items()})
+        shift = may_shift(rollout, release, view)
+        if shift.may is May.FAILED:
+            self.looks.again(timedelta(0))
+        return shift

@@ -1,0 +1,133 @@
+"""What the template makes of each DeploymentStrategy, its conditions rendered as CloudFormation does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.architecture.cloudformation import RESOURCES, TEMPLATE, references
+
+SHIFTING = ["CANARY", "LINEAR", "BLUE_GREEN"]
+GONE: Any = object()
+
+
+def holds(condition: Any, given: dict[str, str]) -> bool:
+    [(word, told)] = condition.items()
+    if word == "Fn::Not":
+        return not holds(told[0], given)
+    assert word == "Fn::Equals", condition
+    return len({given.get(each["Ref"], "") if isinstance(each, dict) else each for each in told}) == 1
+
+
+def rendered(value: Any, true: dict[str, bool]) -> Any:
+    if isinstance(value, list):
+        return [kept for each in value if (kept := rendered(each, true)) is not GONE]
+    if isinstance(value, dict):
+        if value == {"Ref": "AWS::NoValue"}:
+            return GONE
+        if "Fn::If" in value:
+            name, yes, no = value["Fn::If"]
+            return rendered(yes if true[name] else no, true)
+        return {key: kept for key, each in value.items() if (kept := rendered(each, true)) is not GONE}
+    return value
+
+
+def stack(strategy: str) -> dict[str, Any]:
+    given = {name: str(told["Default"]) for name, told in TEMPLATE["Parameters"].items()}
+    given["DeploymentStrategy"] = strategy
+    true = {name: holds(told, given) for name, told in TEMPLATE["Conditions"].items()}
+    there = {name: told for name, told in RESOURCES.items() if true.get(told.get("Condition", ""), True)}
+    return {name: rendered(told.get("Properties", {}), true) for name, told in there.items()}
+
+
+def test_rolling_is_the_default_and_has_one_group_one_listener_and_the_circuit_breaker() -> None:
+    assert TEMPLATE["Parameters"]["DeploymentStrategy"]["Default"] == "ROLLING"
+    rolling = stack("ROLLING")
+    service = rolling["InferenceService"]
+    assert service["DeploymentConfiguration"] == {
+        "MinimumHealthyPercent": 100,
+        "MaximumPercent": 200,
+        "Strategy": {"Ref": "DeploymentStrategy"},
+        "DeploymentCircuitBreaker": {"Enable": True, "Rollback": True},
+    }
+    assert service["LoadBalancers"] == [
+        {"ContainerName": "inference", "ContainerPort": 8080, "TargetGroupArn": {"Ref": "TargetGroup"}}
+    ]
+    more = {"OtherTargetGroup", "ProductionRule", "TestListener", "TestRule", "TestIngress", "ShiftRole", "HookRole"}
+    assert not more & set(rolling)
+    assert "ScaleOnRequests" in rolling
+
+
+@pytest.mark.parametrize("strategy", SHIFTING)
+def test_a_strategy_that_shifts_has_no_circuit_breaker_and_asks_the_hook_first(strategy: str) -> None:
+    told = stack(strategy)["InferenceService"]["DeploymentConfiguration"]
+    assert "DeploymentCircuitBreaker" not in told, "ECS knows it for rolling updates alone"
+    assert told["BakeTimeInMinutes"] == {"Ref": "KeepOldMinutes"}
+    [hook] = told["LifecycleHooks"]
+    assert hook["LifecycleStages"] == ["POST_TEST_TRAFFIC_SHIFT"]
+    assert references(hook) == {"OnTrafficShifting.Arn", "HookRole.Arn"}
+    by = {"CanaryConfiguration": "CANARY", "LinearConfiguration": "LINEAR"}
+    assert {name for name in by if name in told} == {name for name, its in by.items() if its == strategy}
+
+
+@pytest.mark.parametrize("strategy", SHIFTING)
+def test_a_strategy_that_shifts_has_two_groups_of_one_health_and_two_rules(strategy: str) -> None:
+    shifting = stack(strategy)
+    [balanced] = shifting["InferenceService"]["LoadBalancers"]
+    advanced = balanced["AdvancedConfiguration"]
+    assert {name: told.get("Ref") or told["Fn::GetAtt"] for name, told in advanced.items()} == {
+        "AlternateTargetGroupArn": "OtherTargetGroup",
+        "ProductionListenerRule": "ProductionRule",
+        "TestListenerRule": "TestRule",
+        "RoleArn": ["ShiftRole", "Arn"],
+    }
+    assert shifting["OtherTargetGroup"] == shifting["TargetGroup"]
+    assert shifting["ProductionRule"]["ListenerArn"] == {"Ref": "Listener"}
+    assert shifting["TestRule"]["ListenerArn"] == {"Ref": "TestListener"}
+    assert shifting["TestListener"]["Port"] == shifting["TestIngress"]["FromPort"] == 8081
+    assert shifting["TestIngress"]["CidrIp"] == {"Ref": "AllowedCidr"}
+    assert "ScaleOnRequests" not in shifting
+
+
+@pytest.mark.parametrize("strategy", ["ROLLING", *SHIFTING])
+def test_nothing_that_is_there_names_what_is_not(strategy: str) -> None:
+    there = stack(strategy)
+    missing = {name for name, told in RESOURCES.items() if "Condition" in told} - set(there)
+    for name, told in there.items():
+        named = {reference.partition(".")[0] for reference in references(told)}
+        assert not named & missing, name
+
+
+@pytest.mark.parametrize("strategy", ["ROLLING", *SHIFTING])
+def test_what_serves_is_asked_anew_whenever_the_strategy_changes_the_service(strategy: str) -> None:
+    there = stack(strategy)
+    depends_on = references(there["InferenceService"]) - {"TaskDefinition"}
+    assert depends_on <= references(there["ServingRelease"]["Service"])
+
+
+def test_the_roles_of_ecs_move_these_rules_and_ask_this_hook_alone() -> None:
+    asked = RESOURCES["HookRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    assert [(one["Action"], one["Resource"]) for one in asked] == [
+        ("lambda:InvokeFunction", {"Fn::GetAtt": ["OnTrafficShifting", "Arn"]})
+    ]
+    moved = RESOURCES["ShiftRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    assert references(moved) == {
+        "TargetGroup",
+        "OtherTargetGroup",
+        "ProductionRule",
+        "TestRule",
+        "Listener",
+        "TestListener",
+    }
+
+
+def test_the_hook_does_not_name_the_service_that_names_it() -> None:
+    """CloudFormation would refuse the circle."""
+    seen, open_ = set[str](), {"OnTrafficShifting"}
+    while open_:
+        name = open_.pop()
+        seen.add(name)
+        named = {each.partition(".")[0] for each in references(RESOURCES[name].get("Properties", {}))}
+        open_ |= (named & set(RESOURCES)) - seen
+    assert "InferenceService" not in seen
