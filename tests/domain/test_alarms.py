@@ -50,7 +50,7 @@ def test_errors_soon_after_a_release_take_it_back() -> None:
         ("no release to go back to", replace(CALM, previous=None)),
         ("no release to go back to", replace(CALM, serving=None, previous=None)),
         ("on its way back to release 2", replace(CALM, going_back=SECOND)),
-        ("went back to release 2 only now", replace(CALM, back_at=NOON - BAKE)),
+        ("went back to release 2 only now", replace(CALM, back_at=NOON - timedelta(minutes=1))),
         ("itself a rollback", replace(CALM, rolling=replace(THIRD, cause=ERRORS.incident))),
         ("itself a rollback", replace(CALM, rolling=replace(THIRD, takes_back=2))),
         ("older than release 3", replace(CALM, rolling=replace(THIRD, since=NOON + timedelta(seconds=1)))),
@@ -68,6 +68,11 @@ def test_errors_while_a_release_rolls_take_it_back_before_it_serves_alone() -> N
     answer = answered(ERRORS, replace(CALM, rolling=THIRD))
     assert (answer.take_back, answer.roll_back_to) == (3, None)
     assert answer.done == "Taking release 3, which was rolling out, back: release 2 goes out again."
+
+
+def test_a_release_that_came_after_a_way_back_is_taken_back_as_ever() -> None:
+    """What fell before it is no reason to keep it."""
+    assert answered(ERRORS, replace(CALM, back_at=NOON - timedelta(minutes=6))).roll_back_to == FIRST
 
 
 def test_long_after_a_way_back_errors_are_judged_as_ever() -> None:

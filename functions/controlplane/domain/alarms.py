@@ -94,7 +94,8 @@ def _go_back(change: AlarmChange, situation: Situation, bake: timedelta) -> Answ
         return _nothing("there is no release to go back to now")
     if is_rollback(serving):
         return _nothing(f"release {serving.number} is itself a rollback; the cause is probably not the release")
-    if situation.back_at and change.at - situation.back_at <= bake:
+    back_at = situation.back_at
+    if back_at and back_at >= serving.since and change.at - back_at <= bake:  # a newer release stands for itself
         return _nothing(f"the service went back to release {serving.number} only now; the cause is probably not that")
     if previous is None or (serving.model and not previous.model):
         return _nothing("there is no release to go back to now")

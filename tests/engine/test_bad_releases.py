@@ -1,0 +1,115 @@
+"""What must not serve does not: it is taken back by itself, told of truly, and who uses the service notices nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.engine.registry import Registry, connect
+from tests.e2e.bad_images import CRASHES, NEVER_HEALTHY, OTHER_LABELS, good_serve
+from tests.e2e.stack import Stack
+from tests.engine import bad_images
+from tests.engine.conftest import Tell, variant
+from tests.engine.test_rollouts import calm, releases, serving, something_serves, traffic
+
+pytestmark = pytest.mark.engine
+FELL = {"FAILED", "ROLLED_BACK"}
+Push = Callable[[Stack, str, Path], str]
+
+
+def served_by(program: str) -> Push:
+    """Push an image with another `serve`."""
+
+    def push(stack: Stack, first: str, folder: Path) -> str:
+        tag = f"v-{folder.name}"
+        return stack.cloud.push(tag, tag, bad_images.with_serve(folder, first, tag, program))
+
+    return push
+
+
+def other_platform(stack: Stack, first: str, folder: Path) -> str:
+    repository = stack.outputs["RepositoryName"]
+    stack.cloud.push("good-machine", "good", variant(folder, first, "good"))
+    return bad_images.for_another_machine(registry(stack), repository, "v-other-machine", "good-machine")
+
+
+def registry(stack: Stack) -> Registry:
+    with stack.cloud.aws.ambient():
+        return connect()
+
+
+BAD: dict[str, tuple[Push, list[str]]] = {
+    "crash-at-start": (served_by(CRASHES), ["ROLLED_BACK"]),
+    "other-labels": (served_by(good_serve(OTHER_LABELS)), ["golden set"]),
+    "never-ready": (served_by(NEVER_HEALTHY), ["ROLLED_BACK"]),
+    "other-platform": (other_platform, ["was not rolled out"]),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_it_is_taken_back_and_told_of_while_people_use_the_service(
+    kind: str, stack: Stack, inference: str, tmp_path: Path, figures: Tell
+) -> None:
+    something_serves(stack, inference, tmp_path)
+    push, words = BAD[kind]
+    falls(stack, kind, lambda: push(stack, inference, tmp_path / kind), words, figures)
+
+
+def test_a_model_whose_file_was_changed_is_not_served(
+    stack: Stack, inference: str, tmp_path: Path, figures: Tell
+) -> None:
+    something_serves(stack, inference, tmp_path)
+    good = calm(stack)
+    assert good
+    s3, place = stack.cloud.client("s3"), {"Bucket": stack.bucket, "Key": f"models/{good['model']}/model.onnx"}
+    content = s3.get_object(**place)["Body"].read()
+    s3.put_object(**place, Body=content[:-1] + bytes([content[-1] ^ 1]))
+    try:
+        folder = variant(tmp_path / "sound", inference, "sound")
+        falls(stack, "wrong-sha256", lambda: stack.cloud.push("v-sound", "sound", folder), ["sha256"], figures)
+    finally:
+        s3.put_object(**place, Body=content)
+
+
+def falls(stack: Stack, kind: str, push: Callable[[], str], words: list[str], figures: Tell) -> None:
+    """The pushed image falls under load, no request fails, and the mail says what happened and what serves."""
+    good: Any = stack.wait("a calm service", lambda: calm(stack))
+    known = len(releases(stack))
+    with traffic(stack) as load:
+        digest = push()
+        began = time.monotonic()
+        [bad] = stack.wait(f"the fall of {kind}", lambda: fallen(stack, digest), 180)
+        fell = time.monotonic() - began
+        stack.wait("the good release alone", lambda: serving(stack, good["image"], good["model"]) and alone(stack), 120)
+        back, seen = time.monotonic() - began, load.sent
+        stack.wait("requests after it", lambda: load.sent > seen + 50, 30)
+    [mail] = stack.wait("the mail", lambda: stack.mails(f"release {bad['number']} "))
+    figures(f"fell after {fell:.0f} s, the good one alone after {back:.0f} s; {load.sent} requests, "
+            f"{len(load.failures)} failed; {mail['subject']}: {bad['reason'][:160]}")  # fmt: skip
+    assert load.failures == []
+    if kind != "other-labels":  # whose tasks are healthy to the load balancer until they are asked
+        assert set(load.by_release) <= {str(good["number"])}, "a bad task answered"
+    assert len(releases(stack)) == known + 1, "it was tried again"
+    assert (
+        f"Release {good['number']} serves" in mail["body"]
+        or f"of release {good['number']} roll out again" in mail["body"]
+    )
+    assert all(word in mail["body"] for word in words), mail["body"]
+    assert stack.ask("GET", "/version").json()["digest"] == good["image"]
+
+
+def fallen(stack: Stack, digest: str) -> list[dict[str, Any]]:
+    return [release for release in releases(stack) if release["image"] == digest and release["state"] in FELL]
+
+
+def alone(stack: Stack) -> bool:
+    """All tasks of the service's own deployment run, and no other."""
+    told = stack.cloud.client("ecs").describe_services(
+        cluster=stack.outputs["ClusterName"], services=[stack.outputs["ServiceName"]]
+    )["services"][0]
+    running = {one["status"]: one["runningCount"] for one in told["deployments"] if one["runningCount"]}
+    return bool(running == {"PRIMARY": told["desiredCount"]})
