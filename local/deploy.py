@@ -7,9 +7,11 @@ below, is returned, and is never left out silently. A failed deploy says which r
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -27,6 +29,7 @@ from local.aws import Aws
 
 ROOT = Path(__file__).resolve().parent.parent
 ARTIFACTS = "tidegate-local-artifacts"
+KEPT_BUILDS = 4
 IMAGE = "ami-0c2023a1b2c3d4e5f"  # the emulator's Amazon Linux 2023; what runs on a machine is this computer's Python
 
 LEFT_OUT: Mapping[str, str] = {
@@ -127,17 +130,41 @@ def overrides(parameters: Mapping[str, str]) -> list[str]:
 
 
 def build(template: Path, work: Path, parameters: Mapping[str, str]) -> Path:
-    """`sam build` into this cloud's own folder. The cache is shared, so one build at a time."""
-    cache = ROOT / "build" / "sam-cache"
+    """`sam build` into this cloud's own folder, or what it made of the very same files before. One build at a time."""
+    cache, built = ROOT / "build" / "sam-cache", work / "build"
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        sam(
-            ["build", "--template-file", str(template), "--build-dir", str(work / "build"), "--cached",
-             "--cache-dir", str(cache), *overrides(parameters)],
-            work, os.environ,
-        )  # fmt: skip
-    return work / "build" / "template.yaml"
+        known = cache / f"built-{fingerprint(template, parameters)}"
+        if not known.is_dir():
+            sam(
+                ["build", "--template-file", str(template), "--build-dir", str(built), "--cached",
+                 "--cache-dir", str(cache), *overrides(parameters)],
+                work, os.environ,
+            )  # fmt: skip
+            for old in sorted(cache.glob("built-*"), key=lambda path: path.stat().st_mtime)[:-KEPT_BUILDS]:
+                shutil.rmtree(old)
+            whole = cache / "unfinished"
+            shutil.rmtree(whole, ignore_errors=True)
+            shutil.copytree(built, whole, symlinks=True)
+            whole.rename(known)
+        else:
+            shutil.rmtree(built, ignore_errors=True)
+            shutil.copytree(known, built, symlinks=True)
+    return built / "template.yaml"
+
+
+def fingerprint(template: Path, parameters: Mapping[str, str]) -> str:
+    """Of all that a build depends on: Python, the template, its runtime, and every file that it packs."""
+    text = template.read_text()
+    runtimes = {name: parameters.get(name) for name in re.findall(r"Runtime: *!Ref (\w+)", text)}
+    found = hashlib.sha256(repr((sys.version, sys.prefix, sorted(runtimes.items()), text)).encode())
+    for folder in sorted(set(re.findall(r"(?:CodeUri|ContentUri): *([^\s#]+)", text))):
+        for path in sorted((template.parent / folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                found.update(f"{path.relative_to(template.parent)} {path.stat().st_mode}".encode())
+                found.update(path.read_bytes())
+    return found.hexdigest()[:16]
 
 
 def without_left_out(template: dict[str, Any]) -> tuple[dict[str, Any], list[LeftOut]]:

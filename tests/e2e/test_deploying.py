@@ -4,7 +4,9 @@ there. On a cloud of its own, for it begins with the first deploy into an empty 
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from local.processes import free_port
 from tests.e2e.stack import Stack, as_csv, reviews
 
 pytestmark = pytest.mark.e2e
+IMAGE = Path(__file__).resolve().parents[2] / "inference_image"
+ENDS = {"SERVING", "RETIRED", "ROLLED_BACK", "FAILED"}
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +66,12 @@ def serving(stack: Stack) -> Any:
 
 def state_of(stack: Stack, number: int) -> Any:
     return next((told["state"] for told in stack.items("release").values() if told["number"] == number), None)
+
+
+def broken_image(folder: Path) -> Path:
+    shutil.copytree(IMAGE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "serve").write_text("#!/usr/bin/env python3\nraise SystemExit('this image is broken')\n")
+    return folder
 
 
 def test_the_first_deploy_into_an_empty_account_is_healthy_on_the_placeholder(fresh: Stack) -> None:
@@ -116,6 +126,18 @@ def test_a_deploy_in_the_middle_of_a_rollout_ends_with_the_newest_release(
     assert service(fresh)["desiredCount"] == 3 and state_of(fresh, number) == "SERVING"
 
 
-def test_every_release_has_an_end(fresh: Stack) -> None:
-    states = {release["number"]: release["state"] for release in fresh.items("release").values()}
-    assert states == {1: "RETIRED", 2: "RETIRED", 3: "SERVING"}
+def test_a_deploy_while_a_release_is_taken_back_leaves_the_last_good_one(fresh: Stack, tmp_path: Path) -> None:
+    before = container(fresh)
+    fresh.cloud.push("v4", "four", broken_image(tmp_path / "image"))
+    fresh.wait("what ECS says of it", lambda: any(d["rolloutState"] == "FAILED" for d in service(fresh)["deployments"]))
+    fresh.cloud.deploy(parameters={"TaskCpu": "1024"})
+    fresh.wait("its end", lambda: state_of(fresh, 4) in {"ROLLED_BACK", "FAILED"})
+    fresh.wait("a steady service", lambda: steady(fresh) and not fresh.rollout().get("going_back"))
+    assert container(fresh) == {**before, "cpu": "1024"}
+    assert serving(fresh) == 3 and service(fresh)["desiredCount"] == 3
+    assert fresh.ask("GET", "/version").json()["release"] == "3"
+
+
+def test_every_release_has_an_end_and_nothing_was_refused(fresh: Stack) -> None:
+    assert {release["state"] for release in fresh.items("release").values()} <= ENDS
+    assert fresh.denied() == []

@@ -19,10 +19,11 @@ CAP = "0.0006"  # dollars: 72 seconds of the cheapest Spot machine; EC2 bills a 
 def test_a_run_that_reaches_what_it_may_cost_saves_stops_and_is_told_of(stack: Stack) -> None:
     stack.drop("raw/dear/reviews.csv", as_csv(reviews(60, seed=28)))
     first = stack.wait("a run that shows how fast rows are", lambda: final(stack, "dear"))
+    more = as_csv(wordy(20_000, seed=25))
     stack.cloud.deploy(parameters={"MaxRunCost": CAP})
     try:
-        stack.drop("raw/dear/tidegate.yaml", (SLOW + "max_data_shift: 1\n").encode())
-        stack.drop("raw/dear/more.csv", as_csv(wordy(20_000, seed=25)))
+        stack.drop("raw/dear/tidegate.yaml", (SLOW.replace("300", "9000") + "max_data_shift: 1\n").encode())
+        stack.drop("raw/dear/more.csv", more)  # at once: they are one batch
         ended = stack.wait("the run to stop itself", lambda: another(stack, "dear", first["run_id"]), 120)
     finally:
         stack.cloud.deploy(parameters={"MaxRunCost": "5"})  # what is not said stays as it was

@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 
-from local.deploy import LEFT_OUT, DeployFault, configured, minimum_of_tasks, references, shell_name, without_left_out
+from local.deploy import (
+    LEFT_OUT,
+    DeployFault,
+    configured,
+    fingerprint,
+    minimum_of_tasks,
+    references,
+    shell_name,
+    without_left_out,
+)
 
 TARGET = "AWS::ApplicationAutoScaling::ScalableTarget"
 POLICY = "AWS::ApplicationAutoScaling::ScalingPolicy"
@@ -72,6 +81,23 @@ def test_the_parameters_come_from_the_local_environment(tmp_path: Path) -> None:
     )
     assert configured(config) == {"Runtime": "python3.11", "QuietSeconds": "2", "Name": "a b"}
     assert configured(tmp_path / "none.toml") == {}
+
+
+def test_a_build_is_made_anew_when_code_template_or_runtime_change_and_for_nothing_else(
+    tmp_path: Path,
+) -> None:
+    template, code = tmp_path / "template.yaml", tmp_path / "code" / "on_something.py"
+    code.parent.mkdir()
+    code.write_text("1")
+    template.write_text("CodeUri: code/\nRuntime: !Ref PythonRuntime\n")
+    seen = [fingerprint(template, {"PythonRuntime": "python3.11"})]
+    assert fingerprint(template, {"PythonRuntime": "python3.11", "TaskCpu": "1024"}) == seen[0]
+    seen.append(fingerprint(template, {"PythonRuntime": "python3.12"}))
+    code.write_text("2")
+    seen.append(fingerprint(template, {"PythonRuntime": "python3.12"}))
+    template.write_text(template.read_text() + "# more\n")
+    seen.append(fingerprint(template, {"PythonRuntime": "python3.12"}))
+    assert len(set(seen)) == 4
 
 
 @pytest.mark.parametrize(
