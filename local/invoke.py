@@ -79,24 +79,24 @@ def gateway(configured: Sequence[Mapping[str, str]]) -> str:
 
 
 @contextmanager
-def relay(address: str, port: int) -> Iterator[int]:
-    """Hands what comes to `address` on to the loopback port; gives the port that it listens on."""
+def relay(address: str, port: int, to: str = "127.0.0.1") -> Iterator[int]:
+    """Hands what comes to `address` on to the port of a loopback address; gives the port that it listens on."""
     with socket.create_server((address, 0)) as door:
 
         def serve() -> None:
             with suppress(OSError):  # closed: that is how it ends
                 while True:
                     caller, _ = door.accept()
-                    threading.Thread(target=carry, args=(caller, port), daemon=True).start()
+                    threading.Thread(target=carry, args=(caller, (to, port)), daemon=True).start()
 
         threading.Thread(target=serve, daemon=True).start()
         yield int(door.getsockname()[1])
         door.shutdown(socket.SHUT_RDWR)  # wakes the accept, which would keep the door open
 
 
-def carry(caller: socket.socket, port: int) -> None:
+def carry(caller: socket.socket, to: tuple[str, int]) -> None:
     """Both ways, until both sides have said all."""
-    with caller, socket.create_connection(("127.0.0.1", port)) as inside:
+    with caller, socket.create_connection(to) as inside:
         answers = threading.Thread(target=pump, args=(inside, caller), daemon=True)
         answers.start()
         pump(caller, inside)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +76,45 @@ def test_a_model_whose_file_was_changed_is_not_served(
         s3.put_object(**place, Body=content)
 
 
+def test_tasks_that_crash_after_ten_seconds_are_taken_back(
+    stack: Stack, inference: str, tmp_path: Path, figures: Tell
+) -> None:
+    """They may well serve until then. ECS starts them again and again; it is the alarm on errors that takes them back.
+
+    The local cloud has no metrics of the load balancer, so the alarm is set here, when CloudWatch would: when the
+    release serves and requests fail.
+    """
+    something_serves(stack, inference, tmp_path)
+    good: Any = stack.wait("a calm service", lambda: calm(stack))
+    program = good_serve(bad_images.LATER.format(seconds=10))
+    alarm = f"{stack.cloud.stack}-errors-high"
+    with traffic(stack) as load:
+        digest = stack.cloud.push(
+            "v-later", "later", bad_images.with_serve(tmp_path / "later", inference, "l", program)
+        )
+        began = time.monotonic()
+        served = stack.wait("what becomes of it", lambda: settled(stack, digest), 120)["state"] == "SERVING"
+        of_good_tasks = len(load.failures)
+        if served:
+            stack.wait("failed requests", lambda: len(load.failures) > of_good_tasks, 60)
+            stack.cloud.alarm(alarm, "ALARM", "5 requests of the last minute failed.")
+        stack.wait("the good image alone", lambda: serving(stack, good["image"], good["model"]) and alone(stack), 120)
+        back, failed, seen = time.monotonic() - began, len(load.failures), load.sent
+        stack.wait("requests after it", lambda: load.sent > seen + 100, 30)
+    stack.cloud.alarm(alarm, "OK", "No request failed.")
+    number = settled(stack, digest)["number"]
+    told = stack.wait("the mail", lambda: stack.mails(f"ALARM {alarm}" if served else f"release {number} "))[0]
+    figures(f"{'served, then taken back by its alarm' if served else 'fell'}; the good image alone after {back:.0f} s; "
+            f"{load.sent} requests, {failed} failed on tasks that crashed, none on good ones")  # fmt: skip
+    assert of_good_tasks == 0 and len(load.failures) == failed
+    assert f"release {number}" in told["body"].lower()
+
+
+def settled(stack: Stack, digest: str) -> dict[str, Any]:
+    ends = FELL | {"SERVING", "RETIRED"}
+    return next((one for one in releases(stack) if one["image"] == digest and one["state"] in ends), {})
+
+
 def falls(stack: Stack, kind: str, push: Callable[[], str], words: list[str], figures: Tell) -> None:
     """The pushed image falls under load, no request fails, and the mail says what happened and what serves."""
     good: Any = stack.wait("a calm service", lambda: calm(stack))
@@ -113,3 +153,20 @@ def alone(stack: Stack) -> bool:
     )["services"][0]
     running = {one["status"]: one["runningCount"] for one in told["deployments"] if one["runningCount"]}
     return bool(running == {"PRIMARY": told["desiredCount"]})
+
+
+def test_an_index_with_an_attestation_rolls_out_as_the_image_in_it(
+    stack: Stack, inference: str, tmp_path: Path, figures: Tell
+) -> None:
+    something_serves(stack, inference, tmp_path)
+    repository = stack.outputs["RepositoryName"]
+    stack.cloud.push("of-an-index", "index", variant(tmp_path / "index", inference, "index"))
+    with traffic(stack) as load:
+        index, image = bad_images.with_attestation(registry(stack), repository, "v-index", "of-an-index")
+        began = time.monotonic()
+        stack.wait("the image of the index serves", lambda: serving(stack, image), 120)
+        took = time.monotonic() - began
+    figures(f"served after {took:.0f} s; {load.sent} requests, {len(load.failures)} failed")
+    assert load.failures == []
+    assert index != image and stack.ask("GET", "/version").json()["digest"] == image
+    assert json.dumps(index) not in json.dumps(stack.items("release")), "a release names what cannot run"
