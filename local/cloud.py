@@ -14,8 +14,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -188,9 +188,8 @@ class Cloud:
         """What a cloud that ended badly left behind is killed; what even that does not end is told."""
         for pid in belonging_to(self.state):
             os.kill(pid, signal.SIGKILL)
-        deadline = time.monotonic() + 5
-        while belonging_to(self.state) and time.monotonic() < deadline:
-            time.sleep(0.1)
+        with suppress(NotInTime):  # what is left then is told
+            wait_until(lambda: not belonging_to(self.state), 5.0, "Their end")
         left = [f"Process {pid} is still there: {line}" for pid, line in belonging_to(self.state).items()]
         if port_open(self.port):
             left.append(f"Port {self.port} is still open.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -19,6 +18,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import BertConfig, BertModel
 
+from local.processes import wait_until
 from tests.trainer.bench import LIMITS, as_csv, reviews, ticking
 from trainer.checkpoint import complete
 from trainer.dataset import Dataset, gather
@@ -91,8 +91,10 @@ class DoomedWatch(Watch):
         if self.how == "notice":
             return Interrupted("Spot notice: terminate soon", "spot")
         if self.how == "SIGKILL":
-            while not complete(self.store.keys("checkpoints/mortal/")):  # killed before the first, it has no story
-                time.sleep(0.001)
+            saved = lambda: bool(complete(self.store.keys("checkpoints/mortal/")))  # noqa: E731
+            wait_until(
+                saved, 30, "The first checkpoint", every=0.001
+            )  # killed before it, there is nothing to go on from
             os.kill(os.getpid(), signal.SIGKILL)
         self.store.puts = 0
         raise Killed

@@ -1,9 +1,9 @@
 """A release: one image digest with one model, the only thing that is ever deployed; and the rollout of releases.
 
 PENDING -> ROLLING -> SERVING -> RETIRED, or FAILED, ROLLED_BACK; HELD before PENDING while a scan is waited for
-(`holding.py`). One release rolls at a time, the newest waiting one
-is next, the others are RETIRED unserved. A new image and a new model both propose a release; what a proposal leaves
-open (the model of a pushed image, the image of a promoted model) is filled in when it starts to roll, from what serves.
+(`holding.py`). One release rolls at a time, the newest waiting one is next, the others are RETIRED unserved. A new
+image and a new model both propose a release; what a proposal leaves open (the model of a pushed image, the image of a
+promoted model) is filled in when it starts to roll, from what serves.
 """
 
 from __future__ import annotations
