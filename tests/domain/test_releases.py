@@ -204,7 +204,7 @@ class TestSettling:
         "view",
         [
             pytest.param({"rollout": "IN_PROGRESS"}, id="in progress"),
-            pytest.param({"rollout": ""}, id="no word yet"),
+            pytest.param({"rollout": "", "others": (Deployment("d1", 2, False, ""),)}, id="no word yet"),
             pytest.param({"digests": frozenset({V1, V2})}, id="an old task runs still"),
             pytest.param({"digests": frozenset({V1})}, id="another digest runs"),
             pytest.param({"running": 1}, id="too few tasks run"),
