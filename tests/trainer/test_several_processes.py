@@ -13,7 +13,9 @@ from torch import distributed
 
 from tests.trainer.test_recipe_transformer import ENCODER, no_store, tokens
 from trainer.encoder_files import bring
-from trainer.recipe_transformer import Fit, Knobs, Task
+from trainer.transformer_fit import Fit
+from trainer.transformer_knobs import Knobs
+from trainer.transformer_rows import Task
 
 KNOBS = {"epochs": 2, "batch_rows": 8, "steps": 2, "threads": 1, "dropout": 0, "encoder_rate": 1e-3}
 
