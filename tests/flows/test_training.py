@@ -8,7 +8,8 @@ from controlplane.domain.runs import CLAIM_LEASE, Run, RunState
 from controlplane.ports import Conflict, TryAgain
 
 from tests.flows.fakes import BAD_REQUEST, NO_CAPACITY, Ring
-from tests.flows.world import PATIENCE, Killed, World
+from tests.flows.fuse import Killed
+from tests.flows.world import PATIENCE, World
 
 OTHER = b"text,label\ngreat,pos\nawful,neg\n"
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from controlplane.domain.alarms import AlarmChange
 from controlplane.domain.batches import Patience
@@ -54,6 +51,7 @@ from tests.flows.fakes import (
     FakeTimer,
     Ring,
 )
+from tests.flows.fuse import Fuse
 
 GOOD = b"text,label\ngood,pos\nbad,neg\n"
 BAD = b"text,label\n"
@@ -61,49 +59,6 @@ REPOSITORY = "tidegate/inference"
 POOLS = pools_of(["c6i.large", "c5.large", "m6i.large", "m5.large", "m5a.large"], ["s-a", "s-b"])
 PATIENCE = Patience(quiet=timedelta(seconds=60), max_wait=timedelta(seconds=900))
 POLICY = Policy(min_gain=0.002, max_p=0.05, max_class_loss=0.05, max_calibration_loss=0.02)
-Port = TypeVar("Port")
-
-
-class Killed(BaseException):
-    """The function died here: nothing in it may catch that."""
-
-
-@dataclass
-class Fuse:
-    """Kills the function at its n-th port call: before the call has effect, or after it had."""
-
-    at: int | None = None
-    after: bool = False
-    calls: list[str] = field(default_factory=list)
-
-    def guard(self, port: Port) -> Port:
-        return cast("Port", _Guarded(port, self))
-
-    def burn(self, name: str, call: Callable[[], Any]) -> Any:
-        self.calls.append(name)
-        now = self.at == len(self.calls)
-        if now and not self.after:
-            raise Killed(f"before {name}")
-        result = call()
-        if now:
-            raise Killed(f"after {name}")
-        return result
-
-
-class _Guarded:
-    def __init__(self, port: object, fuse: Fuse) -> None:
-        self._port, self._fuse = port, fuse
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._port, name)
-        if not callable(method):
-            return method
-
-        @wraps(method)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            return self._fuse.burn(f"{type(self._port).__name__}.{name}", lambda: method(*args, **kwargs))
-
-        return call
 
 
 class World:
