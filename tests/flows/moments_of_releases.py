@@ -135,6 +135,15 @@ def a_way_back(world: World) -> Event:
     return world.on_deployment_changed
 
 
+def a_service_that_left(world: World) -> Event:
+    """Somebody else changed it, or a failed deploy did."""
+    world.push("v1")
+    world.on_deployment_changed(world.service.completes())
+    world.service._start(None)
+    world.service.completes()
+    return world.on_reconcile_due
+
+
 def a_deadline(world: World) -> Event:
     world.push("v1")
     world.on_deployment_changed(world.service.completes())

@@ -79,6 +79,7 @@ FLOWS = {
     "requests about to shift": Flow(releases.requests_about_to_shift),
     "a task that is silent": Flow(releases.a_task_that_is_silent),
     "a way back": Flow(releases.a_way_back),
+    "a service that left": Flow(releases.a_service_that_left),
     "a deadline": Flow(releases.a_deadline),
     "errors while one rolls": Flow(releases.errors_while_one_rolls, durable=True),
     "slow answers": Flow(releases.slow_answers, durable=True),

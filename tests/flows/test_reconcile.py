@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from controlplane.domain.drops import Drop
+from controlplane.domain.probes import Proof, Verdict
+from controlplane.domain.releases import ServiceView
 from controlplane.domain.runs import Run
 
 from tests.flows.test_releasing import rolled_out
@@ -258,14 +260,56 @@ class TestReleases:
         world.push("v1")
         world.service.completes()
         world.on_reconcile_due()
-        world.service._start(None)  # somebody else changed the service
-        world.service.completes()
+        changed_by_somebody(world, None)
         world.on_reconcile_due()
         assert world.service.primary.release == 1
+        assert world.subjects[1:] == ["Tidegate: the service had left release 1"]
+        assert world.ledger.history[-1].why == "the service carries the placeholder, which nobody proposed"
         world.service.completes()
-        told = list(world.subjects)
+        for _ in range(2):
+            world.on_reconcile_due()
+        assert world.service.made == 3
+        assert world.subjects[2:] == ["Tidegate: release 1 serves again"]
+
+    def test_the_tasks_of_what_is_brought_back_prove_themselves(self) -> None:
+        world = World()
+        rolled_out(world, "v1")
+        changed_by_somebody(world, None)
+        world.prober.says[1] = Proof(Verdict.DISAGREES, "2 of 32 rows got another label")
         world.on_reconcile_due()
-        assert world.service.made == 3 and world.subjects == told
+        world.service.completes()
+        world.on_reconcile_due()
+        assert world.subjects[-1] == "Tidegate: release 1 did not come back"
+
+    def test_what_does_not_come_back_is_tried_again_after_longer_and_longer_pauses(self) -> None:
+        world = World()
+        rolled_out(world, "v1")
+        changed_by_somebody(world, None)
+        tried = []
+        for minute in range(0, 120, 5):
+            world.on_reconcile_due()
+            if world.service.primary.release == 1:
+                tried.append(minute)
+                world.service.breaks()
+            world.clock.forward(minutes=5)
+        assert tried == [0, 5, 20, 55]
+        assert len(set(world.ledger.noted)) == len(world.subjects) == 1 + 2 * 4
+
+    def test_a_push_that_starts_while_the_service_is_looked_at_is_not_overrun(self) -> None:
+        world = World()
+        rolled_out(world, "v1")
+        changed_by_somebody(world, None)
+        look, pushed = world.service.view, [world.push("v2", told=False)]
+
+        def look_and_be_overtaken() -> ServiceView:
+            if pushed:
+                world.on_image_pushed(pushed.pop())
+            return look()
+
+        world.service.view = look_and_be_overtaken  # type: ignore[method-assign]
+        world._releasing().restore()
+        assert world.service.primary.release == 2
+        assert world.ledger.releases[2].state == "ROLLING"
 
     def test_a_fall_that_was_not_told_is_settled(self) -> None:
         world = World()
@@ -274,6 +318,12 @@ class TestReleases:
         world.service.breaks()
         world.on_reconcile_due()
         assert world.ledger.releases[2].state == "ROLLED_BACK"
+
+
+def changed_by_somebody(world: World, release: int | None) -> None:
+    """UpdateService, by somebody else than the control plane."""
+    world.service._start(release)
+    world.service.completes()
 
 
 def test_one_thing_that_goes_wrong_does_not_keep_the_rest_from_being_looked_at() -> None:

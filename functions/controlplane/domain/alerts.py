@@ -243,7 +243,9 @@ def went_back(back: Release, fate: Fate, failed: FailedTask | None, service: str
     else:
         subject, happened = f"Tidegate: release {back.number} did not come back", "It could not be rolled out again"
         why = f"It is {back.cause}. {fate.by}: {fate.why}{f' {failed.sentence}' if failed else ''}"
-        done = "Nothing more by itself; a release that waits is rolled out next."
+        done = (
+            "If the service carries anything else it goes out again, later each time; a release that waits goes first."
+        )
         to_do = "Look at the service now: tasks of the release that was taken back may still run."
     return Alert.of(
         f"release {back.number} {back.cause}",
@@ -252,6 +254,19 @@ def went_back(back: Release, fate: Fate, failed: FailedTask | None, service: str
         why=_with_last_words(why, failed),
         done=done,
         to_do=to_do,
+        look=f"ECS service {service}",
+    )
+
+
+def service_left(back: Release, service: str) -> Alert:
+    """The service was found with something else than what serves; `back` is on its way."""
+    return Alert.of(
+        f"left {back.cause}",
+        f"Tidegate: the service had left release {back.number}",
+        happened=f"Release {back.number} should serve, but {back.reason}.",
+        why="Often a `sam deploy` that failed and went back to an older revision, or a change by hand.",
+        done=f"Its image and model roll out again ({_content(back)}). You are told when they serve alone.",
+        to_do="Nothing, if you deployed. Otherwise see in CloudTrail who called UpdateService.",
         look=f"ECS service {service}",
     )
 

@@ -110,8 +110,8 @@ class ServiceView:
 class Rollout:
     """The one truth of what serves, rolls and waits. `causes` are the proposals that were taken already.
 
-    `going_back` is the serving release while it is rolled out again after another one fell, `back_at` when that last
-    ended; `look_at` is when the rollout is looked at next, events or not.
+    `going_back` is the serving release while it is rolled out again, `back_at` when that last ended, `lost_ways` how
+    often it failed since; `look_at` is when the rollout is looked at next, events or not.
     """
 
     count: int = 0
@@ -127,6 +127,7 @@ class Rollout:
     version: int = 0
     going_back: Release | None = None
     back_at: datetime | None = None
+    lost_ways: int = 0
     look_at: datetime | None = None
 
     @property
@@ -209,6 +210,26 @@ class Rollout:
         rolling = replace(self.waiting, image=image, model=model).now(ReleaseState.ROLLING, now, self.waiting.cause)
         return replace(self, waiting=None, rolling=rolling, look_at=None), rolling
 
+    def left(self, primary: Deployment, now: datetime) -> tuple[Rollout, Release | None]:
+        """The service carries something else than what serves, which nobody proposed: what serves goes out again.
+
+        After a way back that failed it waits longer each time, so that what cannot come back does not churn for ever.
+        """
+        if self.target or self.waiting or self.serving is None or primary.release == self.serving.number:
+            return self, None
+        if self.back_at and self.lost_ways and now - self.back_at < _pause_after(self.lost_ways):
+            return self, None
+        carried = f"release {primary.release}" if primary.release is not None else "the placeholder"
+        back = replace(
+            self.serving,
+            cause=f"back from {carried} (deployment {primary.deployment_id})",
+            deployment=None,
+            since=now,
+            proved=(),
+            reason=f"the service carries {carried}, which nobody proposed",
+        )
+        return replace(self, going_back=back, look_at=None), replace(self.serving, reason=back.reason)
+
     def deploying(self, deployment_id: str) -> Rollout:
         return self._with_target(deployment=deployment_id)
 
@@ -234,7 +255,7 @@ class Rollout:
         retired = (
             [self.serving.now(ReleaseState.RETIRED, now, f"release {served.number} serves")] if self.serving else []
         )
-        settled = replace(self, rolling=None, serving=served, previous=self.serving, look_at=None)
+        settled = replace(self, rolling=None, serving=served, previous=self.serving, lost_ways=0, look_at=None)
         return settled, [served, *retired]
 
     def _fallen(self, fate: Fate, now: datetime, failed: FailedTask | None) -> tuple[Rollout, list[Release]]:
@@ -256,13 +277,19 @@ class Rollout:
         way = self.going_back.cause
         ended = "it serves again" if fate.serves else f"it could not be brought back. {fate.by}: {fate.why}"
         serving = replace(self.serving, deployment=fate.deployment or self.serving.deployment, reason=f"{way}: {ended}")
-        return replace(self, going_back=None, back_at=now, serving=serving, look_at=None), [serving]
+        lost = 0 if fate.serves else self.lost_ways + 1
+        return replace(self, going_back=None, back_at=now, lost_ways=lost, serving=serving, look_at=None), [serving]
 
     def _with_target(self, **changes: Any) -> Rollout:
         if self.rolling:
             return replace(self, rolling=replace(self.rolling, **changes))
         assert self.going_back, "only what is on its way changes"
         return replace(self, going_back=replace(self.going_back, **changes))
+
+
+def _pause_after(lost_ways: int) -> timedelta:
+    """None after the first, then 10 minutes, 30, 70, … at most four hours."""
+    return min(timedelta(minutes=5) * (2 ** min(lost_ways, 9) - 2), timedelta(hours=4))
 
 
 def digests_known_to(rollout: Rollout) -> set[str]:

@@ -66,15 +66,23 @@ class Releasing:
         )
 
     def restore(self) -> list[str]:
-        """Roll the serving release out again when the service carries another one."""
-        rollout = self.ledger.rollout()
-        if rollout.target or rollout.serving is None:
-            return []
-        primary = self.service.view().primary
-        if primary is None or primary.release == rollout.serving.number:
-            return []
-        deployment = self.service.deploy(rollout.serving)
-        return [f"release {rollout.serving.number} rolled out again, for the service had left it: {deployment}"]
+        """Roll the serving release out again when the service carries another one.
+
+        Written down before ECS is asked, so it is judged and told like any way back, and a release that began to roll
+        after the look is not overrun: the ledger moved, and whoever comes next looks again.
+        """
+
+        def step() -> list[Release]:
+            rollout = self.ledger.rollout()
+            primary = self.service.view().primary
+            going, serving = rollout.left(primary, self.clock()) if primary else (rollout, None)
+            if serving is None or going.going_back is None:
+                return []
+            self.save(rollout, going, [serving], [alerts.service_left(going.going_back, self.service_name)])
+            return [serving]
+
+        left = on_conflict_again(step)
+        return [told(release) for release in [*left, *self.advance()]] if left else []
 
     def advance(self) -> list[Release]:
         """Start the waiting release; or go on with one whose function died before ECS was asked.
