@@ -243,9 +243,7 @@ def went_back(back: Release, fate: Fate, failed: FailedTask | None, service: str
     else:
         subject, happened = f"Tidegate: release {back.number} did not come back", "It could not be rolled out again"
         why = f"It is {back.cause}. {fate.by}: {fate.why}{f' {failed.sentence}' if failed else ''}"
-        done = (
-            "If the service carries anything else it goes out again, later each time; a release that waits goes first."
-        )
+        done = "If the service carries anything else it goes out again, later each time; what waits goes first."
         to_do = "Look at the service now: tasks of the release that was taken back may still run."
     return Alert.of(
         f"release {back.number} {back.cause}",

@@ -289,7 +289,7 @@ class Rollout:
 
 def _pause_after(lost_ways: int) -> timedelta:
     """None after the first, then 10 minutes, 30, 70, … at most four hours."""
-    return min(timedelta(minutes=5) * (2 ** min(lost_ways, 9) - 2), timedelta(hours=4))
+    return timedelta(minutes=min(5 * (2 ** min(lost_ways, 9) - 2), 240))
 
 
 def digests_known_to(rollout: Rollout) -> set[str]:
