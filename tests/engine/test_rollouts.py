@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from local.witness import Traffic, Witness
+from local.traffic import Traffic
+from local.witness import Witness
 from tests.e2e.stack import GOOD, Stack, as_csv, reviews
 from tests.engine.conftest import Tell, variant
 

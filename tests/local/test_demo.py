@@ -10,6 +10,7 @@ import pytest
 
 from local import demo, reviews
 from local.cloud import Cloud, CloudFault
+from local.demo_steps import Demo
 from local.interruption import Interruption
 from local.processes import free_port
 from local.witness import NotSeen, Teller, Witness
@@ -66,7 +67,7 @@ def test_a_demo_whose_run_was_not_interrupted_says_so(tmp_path: Path) -> None:
         Interruption(cloud, Sees(cloud, say), say).came_of_it({"run_id": "r", "attempt": 1}, {})
 
 
-class Fails(demo.Demo):
+class Fails(Demo):
     """A demo whose cloud never comes up."""
 
     fault: BaseException = CloudFault("Port 1 is in use by something else.")
@@ -99,7 +100,7 @@ def test_a_demo_that_fails_says_so_in_one_sentence_and_in_the_report(
     assert report["steps"] == [{"name": "The local cloud", "seconds": 0.0}]
 
 
-class Plays(demo.Demo):
+class Plays(Demo):
     """A demo that came to its end with these promises."""
 
     kept = True

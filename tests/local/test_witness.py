@@ -17,7 +17,8 @@ import pytest
 from local.aws import Aws
 from local.cloud import Cloud
 from local.processes import free_port, wait_until
-from local.witness import NotSeen, Teller, Traffic, Witness, iam_is_enforced
+from local.traffic import Traffic
+from local.witness import NotSeen, Teller, Witness, iam_is_enforced
 
 
 class Clock:
