@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from controlplane.domain.decisions import Action, Decision, RefusedDecision, last_good, plan, read
+from controlplane.domain.decisions import JUST, Action, AlreadyDone, Decision, RefusedDecision, last_good, plan, read
 from controlplane.domain.releases import Release, ReleaseState, Rollout
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -112,19 +112,85 @@ class TestTheLastGoodRelease:
     def test_is_what_serves_while_another_rolls(self) -> None:
         assert last_good(serving(THREE, rolling=release(4, "ROLLING")), HISTORY) == THREE
 
+    def test_is_not_what_serves_while_another_rolls_when_a_person_wanted_to_leave_it(self) -> None:
+        """The way back fell, so it serves on; a push rolls now."""
+        fell = release(4, "ROLLED_BACK", takes_back=3)
+        history = [release(1), release(2), THREE, fell]
+        assert last_good(serving(THREE, rolling=release(5, "ROLLING")), history) == release(2)
+
+
+class TestRollingBackAgain:
+    BACK = release(4, "ROLLING", image="sha256:2", model="m2", takes_back=3, reason="ada: nonsense")
+    LATER = NOON + timedelta(minutes=4, seconds=20)
+
+    def answered(self, rollout: Rollout, number: int | None = None, now: datetime = LATER) -> str:
+        known = [release for release in (rollout.rolling, rollout.waiting) if release]
+        with pytest.raises(AlreadyDone) as told:
+            plan(back(number), rollout, [*HISTORY, *known], now)
+        return str(told.value)
+
+    @pytest.mark.parametrize("number", [None, 2])
+    def test_while_it_rolls_is_on_its_way(self, number: int | None) -> None:
+        said = self.answered(serving(THREE, rolling=self.BACK), number)
+        assert said == ("Already on its way: release 4 takes release 3 back (ada: nonsense). Nothing was done again.")
+
+    def test_while_it_waits_is_on_its_way(self) -> None:
+        waiting = replace(self.BACK, number=5, state=ReleaseState.PENDING, takes_back=4)
+        said = self.answered(serving(THREE, rolling=release(4, "ROLLING"), waiting=waiting))
+        assert "release 5 takes release 4 back (ada: nonsense), when release 4, which rolls now, has ended." in said
+
+    def test_says_what_rolls_after_it(self) -> None:
+        said = self.answered(serving(THREE, rolling=self.BACK, waiting=release(5, "PENDING")))
+        assert said.endswith("Release 5 waits, and rolls after it.")
+
+    def test_while_what_served_goes_out_again_is_on_its_way(self) -> None:
+        again = replace(THREE, cause="back from release 4", reason="the smoke test: it disagrees")
+        said = self.answered(serving(THREE, going_back=again))
+        assert "release 3 goes out again (the smoke test: it disagrees)" in said
+
+    @pytest.mark.parametrize("number", [None, 2])
+    def test_right_after_it_served_is_done(self, number: int | None) -> None:
+        served = replace(self.BACK, state=ReleaseState.SERVING)
+        said = self.answered(serving(served), number, now=NOON + timedelta(minutes=4) + JUST)
+        assert "Already done: release 4 takes release 3 back (ada: nonsense), and serves since 12:04:00 UTC." in said
+        assert "name a release" in said
+
+    def test_right_after_what_served_came_back_is_done(self) -> None:
+        said = self.answered(serving(THREE, back_at=NOON + timedelta(minutes=4)))
+        assert "release 3 serves again since 12:04:00 UTC" in said
+
+    def test_after_what_served_could_not_come_back_goes_further_back(self) -> None:
+        lost = serving(THREE, back_at=NOON + timedelta(minutes=4), lost_ways=1)
+        assert plan(back(), lost, HISTORY, self.LATER).release == HISTORY[1]
+
+    def test_later_goes_further_back_and_not_to_what_was_taken_back(self) -> None:
+        served = replace(self.BACK, state=ReleaseState.SERVING)
+        retired = replace(THREE, state=ReleaseState.RETIRED)
+        after = NOON + timedelta(minutes=4, seconds=1) + JUST
+        chosen = plan(back(), serving(served), [release(1), release(2), retired, served], after)
+        assert (chosen.release.number, chosen.takes_back) == (1, 4)
+
+    def test_to_another_end_is_done(self) -> None:
+        assert plan(back(1), serving(THREE, rolling=self.BACK), HISTORY, self.LATER).release == HISTORY[0]
+
+    def test_after_another_release_served_goes_back_from_that(self) -> None:
+        five = release(5, "SERVING")
+        before = replace(self.BACK, state=ReleaseState.RETIRED)
+        assert plan(back(), serving(five), [*HISTORY, before], self.LATER).release == before
+
 
 class TestRollingBack:
     def test_goes_to_the_last_good_one(self) -> None:
-        chosen = plan(back(), serving(THREE), HISTORY)
+        chosen = plan(back(), serving(THREE), HISTORY, NOON)
         assert (chosen.release, chosen.takes_back) == (HISTORY[1], 3)
         assert chosen.sentence == "goes back from release 3 to image sha256:2 and model m2 of release 2"
 
     def test_goes_to_the_one_that_is_named(self) -> None:
-        assert plan(back(1), serving(THREE), HISTORY).release == HISTORY[0]
+        assert plan(back(1), serving(THREE), HISTORY, NOON).release == HISTORY[0]
 
     def test_while_a_release_rolls_goes_back_to_what_serves_when_that_has_ended(self) -> None:
         rolling = release(4, "ROLLING")
-        chosen = plan(back(), serving(THREE, rolling=rolling), [*HISTORY, rolling])
+        chosen = plan(back(), serving(THREE, rolling=rolling), [*HISTORY, rolling], NOON)
         assert (chosen.release, chosen.takes_back) == (THREE, 4)
         assert "when release 4, which rolls now, has ended" in chosen.sentence
 
@@ -147,20 +213,20 @@ class TestRollingBack:
             release(7, model=None),
         ]
         with pytest.raises(RefusedDecision, match=said):
-            plan(back(number), serving(THREE), [*HISTORY, *others])
+            plan(back(number), serving(THREE), [*HISTORY, *others], NOON)
 
     def test_to_the_same_image_and_model_is_refused(self) -> None:
         twin = release(2, image="sha256:3", model="m3")
         with pytest.raises(RefusedDecision, match="serve already, as release 3"):
-            plan(back(2), serving(THREE), [twin, THREE])
+            plan(back(2), serving(THREE), [twin, THREE], NOON)
 
     def test_before_anything_was_released_is_refused(self) -> None:
         with pytest.raises(RefusedDecision, match="Nothing was released yet"):
-            plan(back(), Rollout(), [])
+            plan(back(), Rollout(), [], NOON)
 
     def test_from_the_first_release_is_refused(self) -> None:
         with pytest.raises(RefusedDecision, match="no earlier release"):
-            plan(back(), serving(THREE), [THREE])
+            plan(back(), serving(THREE), [THREE], NOON)
 
 
 class TestLettingGo:
@@ -169,11 +235,11 @@ class TestLettingGo:
 
     @pytest.mark.parametrize("number", [None, 4])
     def test_the_held_one(self, number: int | None) -> None:
-        chosen = plan(free(number), serving(THREE, held=self.HELD), [*HISTORY, self.HELD])
+        chosen = plan(free(number), serving(THREE, held=self.HELD), [*HISTORY, self.HELD], NOON)
         assert (chosen.release, chosen.sentence) == (self.HELD, "release 4 is let go: image sha256:4")
 
     def test_one_that_its_scan_refused(self) -> None:
-        chosen = plan(free(5), serving(THREE), [*HISTORY, self.REFUSED])
+        chosen = plan(free(5), serving(THREE), [*HISTORY, self.REFUSED], NOON)
         assert "proposed anew, although its scan refused it" in chosen.sentence
 
     @pytest.mark.parametrize(
@@ -187,8 +253,8 @@ class TestLettingGo:
     )
     def test_any_other_is_refused_with_the_reason(self, other: Release, said: str) -> None:
         with pytest.raises(RefusedDecision, match=said):
-            plan(free(6), serving(THREE), [*HISTORY, other])
+            plan(free(6), serving(THREE), [*HISTORY, other], NOON)
 
     def test_when_none_is_held_is_refused(self) -> None:
         with pytest.raises(RefusedDecision, match="No release is held"):
-            plan(free(), serving(THREE), HISTORY)
+            plan(free(), serving(THREE), HISTORY, NOON)

@@ -73,6 +73,13 @@ def a_rollback_by_a_person(world: World) -> Event:
     return lambda: world.on_person_decided(told)
 
 
+def a_rollback_by_a_second_person(world: World) -> Event:
+    """While the first one's rolls."""
+    a_rollback_by_a_person(world)()
+    told = {"action": "roll_back", "release": None, "why": "It answers nonsense.", "by": "bob", "id": "d2"}
+    return lambda: world.on_person_decided(told)
+
+
 def an_override(world: World) -> Event:
     world.scans.otherwise = FOUND
     world.push("v1")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from controlplane.domain.images import Push
+from controlplane.domain.releases import Release
 
 from tests.flows.fakes import FOUND, PENDING
 from tests.flows.world import World, alarm
@@ -83,10 +84,58 @@ class TestRollingBack:
         decide(world, decision_id="d1")
         world.on_deployment_changed(world.service.completes())
         assert served(world)[0] == second.digest
+        world.clock.forward(minutes=11)
         decide(world, decision_id="d2")
         world.on_deployment_changed(world.service.completes())
         assert served(world)[0] == first.digest
         assert served(world)[0] != third.digest
+
+    def test_asked_by_a_second_person_while_it_is_under_way_or_just_done_changes_nothing(self) -> None:
+        world, first, _ = two_releases()
+        decide(world, decision_id="of-ada")
+        before, made = world.ledger.rollout(), world.service.made
+        world.clock.forward(seconds=20)
+        answer = decide(world, decision_id="of-bob")
+        assert answer["done"] and "Already on its way: release 3 takes release 2 back" in answer["said"]
+        assert "Already on its way" in decide(world, decision_id="dry", dry_run=True)["said"]
+        world.on_deployment_changed(world.service.completes())
+        world.clock.forward(minutes=1)
+        assert "Already done: release 3 takes release 2 back" in decide(world, decision_id="of-bob-again")["said"]
+        assert (world.ledger.rollout().count, world.service.made) == (before.count, made)
+        assert (served(world)[0], world.subjects.count("Tidegate: a person rolled back (release 3)")) == (
+            first.digest,
+            1,
+        )
+
+    def test_of_two_people_who_decide_at_the_same_moment_one_is_told_of_the_other(self) -> None:
+        world, first, _ = two_releases()
+        read_releases, others = world.ledger.all_releases, ["of-bob"]
+
+        def read_and_be_overtaken() -> Any:
+            found = read_releases()
+            if others:
+                decide(world, decision_id=others.pop())
+            return found
+
+        world.ledger.all_releases = read_and_be_overtaken  # type: ignore[method-assign]
+        assert "Already on its way: release 3" in decide(world, decision_id="of-ada")["said"]
+        world.on_deployment_changed(world.service.completes())
+        assert (served(world)[0], world.ledger.rollout().count, world.service.made) == (first.digest, 3, 3)
+
+    def test_that_another_function_carries_on_meanwhile_is_answered_as_done(self) -> None:
+        world, _, _ = two_releases()
+        deploy, others = world.service.deploy, [world.on_deployment_changed]
+
+        def deploy_and_be_overtaken(release: Release) -> str:
+            deployment = deploy(release)
+            if others:
+                others.pop()()
+            return deployment
+
+        world.service.deploy = deploy_and_be_overtaken  # type: ignore[method-assign]
+        assert decide(world)["done"]
+        rolling = world.ledger.rollout().rolling
+        assert rolling and rolling.deployment == world.service.primary.deployment_id
 
     def test_to_a_named_release(self) -> None:
         world, first, _ = two_releases()

@@ -5,16 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 
+from .alarms import is_rollback
 from .releases import Release, ReleaseState, Rollout
 
 DECISION_ID = re.compile(r"^[A-Za-z0-9-]{1,64}$")
 LONGEST_WHY, LONGEST_BY = 500, 256
+JUST = timedelta(minutes=10)  # so long two people mean the same rollback, or one whose first call seemed to fail
 
 
 class RefusedDecision(Exception):
     """It cannot be done; the message is an answer for the person."""
+
+
+class AlreadyDone(Exception):
+    """It was asked for before, and is under way or has just been done; the message is an answer for the person."""
 
 
 class Action(StrEnum):
@@ -79,23 +86,25 @@ def read(told: object, request_id: str) -> Decision:
     )
 
 
-def plan(decision: Decision, rollout: Rollout, releases: Sequence[Release]) -> Plan:
-    """Raises RefusedDecision."""
+def plan(decision: Decision, rollout: Rollout, releases: Sequence[Release], now: datetime) -> Plan:
+    """Raises RefusedDecision, AlreadyDone."""
     known = {release.number: release for release in releases}
     if decision.release is not None and decision.release not in known:
         raise RefusedDecision(f"There is no release {decision.release}; the newest is {max(known, default=0)}.")
     named = known[decision.release] if decision.release is not None else None
     if decision.action is Action.ROLL_BACK:
+        if told := _done_already(rollout, named, now):
+            raise AlreadyDone(told)
         return _back(rollout, named, releases)
     return _let_go(rollout, named)
 
 
 def last_good(rollout: Rollout, releases: Sequence[Release]) -> Release | None:
     """What served before, and was not taken back: while another release rolls, that which serves now."""
-    if rollout.rolling:
-        return rollout.serving
     bad = {release.takes_back for release in releases}
     serving = rollout.serving
+    if rollout.rolling and serving and serving.number not in bad:
+        return serving
     good = [
         release
         for release in releases
@@ -109,6 +118,39 @@ def last_good(rollout: Rollout, releases: Sequence[Release]) -> Release | None:
 
 def has_served(release: Release) -> bool:
     return release.state is ReleaseState.RETIRED and release.deployment is not None
+
+
+def _done_already(rollout: Rollout, named: Release | None, now: datetime) -> str | None:
+    """A way back to the same end that is under way, or that has just come to it; None when there is none."""
+
+    def meant(release: Release) -> bool:
+        return named is None or _same(named, release)
+
+    waiting, rolling, back, serving = rollout.waiting, rollout.rolling, rollout.going_back, rollout.serving
+    if waiting and is_rollback(waiting) and meant(waiting):
+        when = f", when release {rolling.number}, which rolls now, has ended" if rolling else ""
+        return f"Already on its way: {_takes_back(waiting)}{when}. Nothing was done again."
+    after = f" Release {waiting.number} waits, and rolls after it." if waiting else ""
+    if rolling and is_rollback(rolling) and meant(rolling):
+        return f"Already on its way: {_takes_back(rolling)}. Nothing was done again.{after}"
+    if back and meant(back):
+        return (
+            f"Already on its way: release {back.number} goes out again ({back.reason}). Nothing was done again.{after}"
+        )
+    if rollout.target or serving is None or serving.since is None or not meant(serving):
+        return None
+    further = "Nothing was done again. To go back further, name a release (TO=…)."
+    if is_rollback(serving) and now - serving.since <= JUST:
+        return f"Already done: {_takes_back(serving)}, and serves since {serving.since:%H:%M:%S} UTC. {further}"
+    back_at = rollout.back_at
+    if back_at and back_at >= serving.since and now - back_at <= JUST and not rollout.lost_ways:
+        return f"Already done: release {serving.number} serves again since {back_at:%H:%M:%S} UTC. {further}"
+    return None
+
+
+def _takes_back(release: Release) -> str:
+    left = f"release {release.takes_back}" if release.takes_back else "what served"
+    return f"release {release.number} takes {left} back ({release.reason})"
 
 
 def _back(rollout: Rollout, named: Release | None, releases: Sequence[Release]) -> Plan:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from ..domain import alerts
-from ..domain.decisions import Action, Decision, Plan, RefusedDecision, plan, read
+from ..domain.decisions import Action, AlreadyDone, Decision, Plan, RefusedDecision, plan, read
 from ..domain.holding import let_go, propose_anew
 from ..domain.releases import Release, ReleaseState, Rollout
 from ..ports import Images, Ledger
@@ -28,28 +29,44 @@ class Decisions:
             if self.releasing.knows(decision.cause):
                 self.releasing.go_on()
                 return _answer(True, "This decision was carried out before; nothing was done again.")
-            chosen = plan(decision, self.ledger.rollout(), self.ledger.all_releases())
-            if chosen.release.image and self.images.manifest(chosen.release.image) is None:
-                raise RefusedDecision(
-                    f"The image of release {chosen.release.number} is not in the repository any more; push it again."
-                )
+            if decision.dry_run:
+                chosen = self._plan(decision, self.ledger.rollout(), self.clock())
+                return _answer(False, f"Would do: {chosen.sentence}.")
+            return self._carry_out(decision)
+        except AlreadyDone as why:
+            self.releasing.go_on()
+            return _answer(True, str(why))
         except RefusedDecision as why:
             return _answer(False, str(why))
-        if decision.dry_run:
-            return _answer(False, f"Would do: {chosen.sentence}.")
+
+    def _carry_out(self, decision: Decision) -> dict[str, Any]:
+        """Planned on the rollout that is changed: of two people who decide at once, one finds what the other did."""
+        plans: list[Plan] = []
+
+        def rule(rollout: Rollout, now: datetime) -> tuple[Rollout, list[Release]]:
+            plans.append(self._plan(decision, rollout, now))
+            return _carried_out(decision, plans[-1], rollout, now)
+
         if not self.releasing.change(
-            lambda rollout, now: _carry_out(decision, chosen, rollout, now),
-            lambda release, _: [alerts.person_decided(decision, chosen, release)] if _is_new(release) else [],
+            rule, lambda release, _: [alerts.person_decided(decision, plans[-1], release)] if _is_new(release) else []
         ):
             return _answer(False, "Nothing was done: the release changed at this moment. Look again.")
-        return _answer(True, f"Done: {chosen.sentence}.")
+        return _answer(True, f"Done: {plans[-1].sentence}.")
+
+    def _plan(self, decision: Decision, rollout: Rollout, now: datetime) -> Plan:
+        chosen = plan(decision, rollout, self.ledger.all_releases(), now)
+        if chosen.release.image and self.images.manifest(chosen.release.image) is None:
+            raise RefusedDecision(
+                f"The image of release {chosen.release.number} is not in the repository any more; push it again."
+            )
+        return chosen
 
 
 def _is_new(release: Release) -> bool:
     return release.state is ReleaseState.PENDING
 
 
-def _carry_out(decision: Decision, chosen: Plan, rollout: Rollout, now: Any) -> tuple[Rollout, list[Release]]:
+def _carried_out(decision: Decision, chosen: Plan, rollout: Rollout, now: datetime) -> tuple[Rollout, list[Release]]:
     release = chosen.release
     if decision.action is Action.ROLL_BACK:
         return rollout.propose(

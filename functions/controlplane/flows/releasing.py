@@ -90,20 +90,22 @@ class Releasing:
         A service that goes back asks for the last good release in the same way.
         """
 
-        def step() -> tuple[Rollout, Release | None]:
+        changed: list[Release] = []
+
+        def step() -> None:
             rollout = self.ledger.rollout()
             started, release = rollout.start(self.clock())
             if release:
-                started = self.save(rollout, started, [release])
-            return started, release
+                rollout = self.save(rollout, started, [release])
+                changed.append(release)
+            if rollout.target and rollout.target.deployment is None:
+                deployment = self.service.deploy(rollout.target)
+                deploying = rollout.deploying(deployment)
+                rolling = [deploying.rolling] if deploying.rolling else []
+                self.save(rollout, deploying, rolling, why=f"ECS deployment {deployment}")
 
-        rollout, changed = on_conflict_again(step)
-        if rollout.target and rollout.target.deployment is None:
-            deployment = self.service.deploy(rollout.target)
-            deploying = rollout.deploying(deployment)
-            rolling = [deploying.rolling] if deploying.rolling else []
-            self.save(rollout, deploying, rolling, why=f"ECS deployment {deployment}")
-        return [changed] if changed else []
+        on_conflict_again(step)
+        return changed
 
     def save(
         self,
