@@ -6,6 +6,7 @@ in AWS's documented shape, with the steps in between that AWS would have shown (
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -102,6 +103,19 @@ def deployment_state(region: str, service_arn: str, deployment: Mapping[str, Any
     return event("aws.ecs", "ECS Deployment State Change", region, detail, [service_arn])
 
 
+def task_state(region: str, task: Mapping[str, Any]) -> Event:
+    """The task as DescribeTasks tells it; times are ISO strings.
+
+    docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_task_events.html
+    """
+    detail = json.loads(json.dumps(dict(task), default=in_iso))
+    return event("aws.ecs", "ECS Task State Change", region, detail, [task["taskArn"]])
+
+
+def in_iso(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
 def alarm_state(region: str, alarm: Mapping[str, Any], previous: Mapping[str, Any]) -> Event:
     detail = {
         "alarmName": alarm["AlarmName"],
@@ -152,7 +166,13 @@ def metric_stat(metric: Mapping[str, Any], period: int, stat: str) -> dict[str, 
 
 
 def sources(aws: Aws, state: Path, clock: Callable[[], float] = time.monotonic) -> list[Source]:
-    return [machines(aws), images(aws, clock, lambda: scans.read(state)), deployments(aws), alarms(aws)]
+    return [
+        machines(aws),
+        images(aws, clock, lambda: scans.read(state)),
+        deployments(aws),
+        stopped_tasks(aws),
+        alarms(aws),
+    ]
 
 
 def machines(aws: Aws) -> Source:
@@ -248,6 +268,24 @@ def deployments(aws: Aws) -> Source:
 def failed_first(deployment: Mapping[str, Any]) -> tuple[bool, datetime]:
     """AWS tells of the failure, then of the rollback that follows from it."""
     return deployment.get("rolloutState") != "FAILED", deployment["createdAt"]
+
+
+def stopped_tasks(aws: Aws) -> Source:
+    """Of a task's changes its end, which is what anybody here asks for."""
+    known: set[str] = set()
+
+    def look() -> list[Event]:
+        ecs, found = aws.client("ecs"), []
+        for cluster in ecs.list_clusters()["clusterArns"]:
+            pages = ecs.get_paginator("list_tasks").paginate(cluster=cluster, desiredStatus="STOPPED")
+            for new in ([arn for arn in page["taskArns"] if arn not in known] for page in pages):
+                told = ecs.describe_tasks(cluster=cluster, tasks=new)["tasks"] if new else []
+                stopped = [task for task in told if task["lastStatus"] == "STOPPED"]
+                known.update(task["taskArn"] for task in stopped)
+                found += [task_state(aws.region, task) for task in stopped]
+        return found
+
+    return look
 
 
 def alarms(aws: Aws) -> Source:

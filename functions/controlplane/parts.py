@@ -13,6 +13,7 @@ from .adapters.failed_tasks import EcsFailedTasks
 from .adapters.lambda_prober import LambdaProber
 from .adapters.s3_bucket import S3Bucket
 from .adapters.sqs_looks import SqsLooks
+from .flows.crashing import Crashing
 from .flows.releasing import Releasing
 from .flows.settling import Settling, TakingBack
 from .flows.shifting import Shifting
@@ -60,6 +61,16 @@ def taking_back_of(s: settings.OnAlarmChanged | RolloutSettings, service: EcsSer
         failed_tasks=failed_tasks_of(s),
         releasing=releasing_of(s, service),
         clock=clock,
+    )
+
+
+def crashing_of(s: RolloutSettings) -> Crashing:
+    return Crashing(
+        ledger=ledger(s),
+        failed_tasks=failed_tasks_of(s),
+        releasing=releasing_of(s, service_of(s)),
+        clock=clock,
+        bake=timedelta(minutes=s.bake_minutes),
     )
 
 

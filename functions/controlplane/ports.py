@@ -11,6 +11,7 @@ from .domain.account import Preconditions, Quota
 from .domain.alarms import Answer
 from .domain.alerts import Alert
 from .domain.batches import Batch, RefusedDrop
+from .domain.crashes import Ended
 from .domain.drops import Drop, Finding
 from .domain.estimates import Pace
 from .domain.failures import FailedTask
@@ -287,6 +288,10 @@ class FailedTasks(Protocol):
 
         What is not there any more is said in it, never raised.
         """
+        ...
+
+    def crashed(self, release: Release) -> Sequence[Ended]:
+        """Tasks of the release that ended by themselves: those that ECS still shows, about an hour back."""
         ...
 
 

@@ -108,6 +108,7 @@ class _Pushes(_Scans):
 @dataclass(frozen=True)
 class _FailedTasks(_Service):
     inference_logs: str
+    bake_minutes: int
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,6 @@ class OnTrafficShifting(_Ledger):
 @dataclass(frozen=True)
 class OnAlarmChanged(_FailedTasks):
     max_tasks: int
-    bake_minutes: int
     dashboard: str
 
 

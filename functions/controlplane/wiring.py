@@ -37,7 +37,16 @@ from .flows.pushes import Pushes
 from .flows.reconcile import Reconcile
 from .flows.releasing import Releasing
 from .flows.scanning import Scanning
-from .parts import ServiceSettings, failed_tasks_of, releasing_of, service_of, settling_of, shifting_of, taking_back_of
+from .parts import (
+    ServiceSettings,
+    crashing_of,
+    failed_tasks_of,
+    releasing_of,
+    service_of,
+    settling_of,
+    shifting_of,
+    taking_back_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -158,10 +167,10 @@ def on_image_scanned(environ: Environ = os.environ) -> Callable[[str], list[str]
 def on_deployment_changed(environ: Environ = os.environ) -> Callable[[], list[str]]:
     """The event is a hint; what ECS says now, and what the tasks answer, is what counts."""
     s = settings.OnDeploymentChanged.load(environ)
-    settling, tell = settling_of(s), _telling(s)
+    settling, crashing, tell = settling_of(s), crashing_of(s), _telling(s)
 
     def settle() -> list[str]:
-        done = settling.settle()
+        done = [*settling.settle(), *crashing.look()]
         tell()
         return done
 
@@ -237,6 +246,7 @@ def on_reconcile_due(environ: Environ = os.environ) -> Callable[[], list[str]]:
         machines=runs.machines(s),
         releasing=releasing,
         settling=settling_of(s),
+        crashing=crashing_of(s),
         clock=clock,
         patience=runs.patience(s),
         policy=_policy(s),

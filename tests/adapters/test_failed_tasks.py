@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 from controlplane.adapters.failed_tasks import EcsFailedTasks
+from controlplane.domain.crashes import Ended
 from controlplane.domain.failures import FailedTask
 from controlplane.domain.releases import Release
 
@@ -92,6 +93,36 @@ def test_the_most_telling_task_of_the_release_is_told_of(
     said(logs, wanted, "a\n", "password=x")
     found = tasks.of(RELEASE)
     assert found and (found.task_id, found.log) == (wanted, ("a", "password=***"))
+
+
+def test_tasks_of_the_release_that_ended_by_themselves_are_told_with_when_and_after_how_long(
+    made: tuple[EcsFailedTasks, Stubber, Stubber],
+) -> None:
+    tasks, ecs, _ = made
+    later = task("later", code=7, stopCode="EssentialContainerExited", startedAt=NOON - timedelta(seconds=40))
+    later["executionStoppedAt"] = NOON - timedelta(seconds=20)
+    killed = task("killed", stopCode="EssentialContainerExited", startedAt=NOON - timedelta(seconds=9))
+    stopped = [
+        CRASHED,
+        later,
+        killed,
+        UNHEALTHY,
+        DRAINED,
+        OF_ANOTHER,
+        task("spot", code=143, stopCode="SpotInterruption"),
+    ]
+    arns = [one["taskArn"] for one in stopped]
+    ecs.add_response("list_tasks", {"taskArns": arns}, {"cluster": "c", "serviceName": "s", "desiredStatus": "STOPPED"})
+    ecs.add_response("describe_tasks", {"tasks": stopped}, {"cluster": "c", "tasks": arns})
+    for revision in (2, 1):
+        environment = [{"name": "TIDEGATE_RELEASE", "value": str(revision)}]
+        told = {"taskDefinition": {"containerDefinitions": [{"name": "inference", "environment": environment}]}}
+        ecs.add_response("describe_task_definition", told, {"taskDefinition": f"arn:td:{revision}"})
+    assert tasks.crashed(RELEASE) == [
+        Ended("crashed", NOON, timedelta(0), 1),
+        Ended("later", NOON - timedelta(seconds=20), timedelta(seconds=20), 7),
+        Ended("killed", NOON, timedelta(seconds=9), None),
+    ]
 
 
 def test_the_task_that_was_named_is_told_of(made: tuple[EcsFailedTasks, Stubber, Stubber]) -> None:

@@ -29,6 +29,8 @@ NAMES = {  # what the sample events call the stack's resources
     "Bucket": "tidegate-local-bucket",
     "Repository": "tidegate-local/inference",
     "Repository.Arn": "arn:aws:ecr:us-east-1:000000000000:repository/tidegate-local/inference",
+    "InferenceService.Name": "tidegate-local-service",
+    "Cluster.Arn": "arn:aws:ecs:us-east-1:000000000000:cluster/tidegate-local-cluster",
     "InferenceService": "arn:aws:ecs:us-east-1:000000000000:service/tidegate-local-cluster/tidegate-local-service",
 }
 THROUGH_A_QUEUE = {"on_deployment_changed.look"}  # by no rule
@@ -130,6 +132,12 @@ def changed(event: Any, path: str, value: Any) -> Any:
         ("on_alarm_changed", "detail-type", "CloudWatch Alarm Configuration Change"),
         ("on_deployment_changed", "resources", ["arn:aws:ecs:us-east-1:000000000000:service/another/service"]),
         ("on_deployment_changed", "detail-type", "ECS Service Action"),
+        ("on_deployment_changed.crash", "detail.group", "service:another"),
+        ("on_deployment_changed.crash", "detail.clusterArn", "arn:aws:ecs:us-east-1:000000000000:cluster/another"),
+        ("on_deployment_changed.crash", "detail.lastStatus", "DEPROVISIONING"),
+        ("on_deployment_changed.crash", "detail.stopCode", "ServiceSchedulerInitiated"),
+        ("on_deployment_changed.crash", "detail.stopCode", "SpotInterruption"),
+        ("on_deployment_changed.crash", "detail.stopCode", "UserInitiated"),
         ("on_machine_changed", "source", "aws.autoscaling"),
     ],
 )

@@ -7,7 +7,7 @@ from controlplane.domain.scans import Scan, ScanState
 
 from tests.flows.fakes import CLEAN, FOUND, PENDING
 from tests.flows.killing import Event
-from tests.flows.world import World, alarm
+from tests.flows.world import World, alarm, crash
 
 
 def a_push(world: World) -> Event:
@@ -165,6 +165,31 @@ def errors_while_one_rolls(world: World) -> Event:
     world.push("v2")
     change = alarm("errors-high", world.clock.now)
     return lambda: world.on_alarm_changed(change)
+
+
+def crashes_while_one_rolls(world: World) -> Event:
+    world.push("v1")
+    world.on_deployment_changed(world.service.completes())
+    world.push("v2")
+    crash(world, 2)
+    return world.on_deployment_changed
+
+
+def crashes_of_what_serves(world: World) -> Event:
+    world.promoted()
+    for tag in ("v1", "v2"):
+        world.push(tag)
+        world.on_deployment_changed(world.service.completes())
+    crash(world, 2)
+    return world.on_deployment_changed
+
+
+def crashes_after_the_bake(world: World) -> Event:
+    world.push("v1")
+    world.on_deployment_changed(world.service.completes())
+    world.clock.forward(minutes=31)
+    crash(world, 1)
+    return world.on_deployment_changed
 
 
 def slow_answers(world: World) -> Event:

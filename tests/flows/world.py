@@ -10,6 +10,7 @@ from controlplane.domain.alarms import AlarmChange
 from controlplane.domain.batches import Patience
 from controlplane.domain.caps import Caps
 from controlplane.domain.config import Config
+from controlplane.domain.crashes import Ended
 from controlplane.domain.drops import Columns, Drop
 from controlplane.domain.gate import Policy
 from controlplane.domain.images import Push
@@ -19,6 +20,7 @@ from controlplane.domain.runs import Outcome, Run
 from controlplane.domain.scans import Scan, ScanPolicy
 from controlplane.domain.shifting import Shift
 from controlplane.flows.common import on_conflict_again, tell_people
+from controlplane.flows.crashing import Crashing
 from controlplane.flows.decisions import Decisions
 from controlplane.flows.incidents import Incidents
 from controlplane.flows.ingest import Ingest
@@ -58,6 +60,7 @@ BAD = b"text,label\n"
 REPOSITORY = "tidegate/inference"
 POOLS = pools_of(["c6i.large", "c5.large", "m6i.large", "m5.large", "m5a.large"], ["s-a", "s-b"])
 PATIENCE = Patience(quiet=timedelta(seconds=60), max_wait=timedelta(seconds=900))
+BAKE = timedelta(minutes=30)
 POLICY = Policy(min_gain=0.002, max_p=0.05, max_class_loss=0.05, max_calibration_loss=0.02)
 
 
@@ -227,6 +230,7 @@ class World:
 
     def on_deployment_changed(self, _: str | None = None) -> None:
         self._settling().settle()
+        self._crashing().look()
         self._tell()
 
     on_look_due = on_deployment_changed
@@ -254,7 +258,7 @@ class World:
             guard(self.failed_tasks),
             self.clock,
             4,
-            timedelta(minutes=30),
+            BAKE,
             "dashboard",
         ).answer(change)
         self._tell()
@@ -271,6 +275,7 @@ class World:
             machines=self._machines(),
             releasing=self._releasing(),
             settling=self._settling(),
+            crashing=self._crashing(),
             clock=self.clock,
             patience=PATIENCE,
             policy=POLICY,
@@ -347,6 +352,10 @@ class World:
             longest=timedelta(minutes=30),
         )
 
+    def _crashing(self) -> Crashing:
+        guard = self.fuse.guard
+        return Crashing(guard(self.ledger), guard(self.failed_tasks), self._releasing(), self.clock, BAKE)
+
     def _pushes(self) -> Pushes:
         guard = self.fuse.guard
         platform = Platform("X86_64")
@@ -378,6 +387,13 @@ class World:
     def run(self) -> Run:
         [run] = self.ledger.runs.values()
         return run
+
+
+def crash(world: World, number: int, *, tasks: int = 2) -> None:
+    """Tasks of the release, each of which was up for 10 s, end by themselves now."""
+    known = world.failed_tasks.ended.setdefault(number, [])
+    for _ in range(tasks):
+        known.append(Ended(f"t{number}-c{len(known)}", world.clock.now, timedelta(seconds=10), 7))
 
 
 def alarm(name: str, at: datetime, state: str = "ALARM", previous: str = "OK") -> AlarmChange:

@@ -184,6 +184,11 @@ class TestADeployment:
         told = on_deployment_changed.parse(sample("on_deployment_changed"))
         assert told == "SERVICE_DEPLOYMENT_COMPLETED ecs-svc/1234567890123456789"
 
+    def test_a_task_that_ended_by_itself_is_named_for_the_log(self) -> None:
+        told = on_deployment_changed.parse(sample("on_deployment_changed.crash"))
+        arn = "arn:aws:ecs:us-east-1:000000000000:task/tidegate-local-cluster/c13b4cb40f1f4fe4a2971f76ae5a47ad"
+        assert told == f"EssentialContainerExited {arn}"
+
     def test_a_look_that_is_due_names_nothing(self) -> None:
         assert on_deployment_changed.parse(sample("on_deployment_changed.look")) == "a look is due"
 
@@ -230,6 +235,7 @@ class TestTheRest:
     [
         "on_alarm_changed",
         "on_deployment_changed",
+        "on_deployment_changed.crash",
         "on_image_pushed",
         "on_image_scanned",
         "on_machine_changed",
@@ -239,7 +245,7 @@ class TestTheRest:
     ],
 )
 def test_fields_that_nobody_knows_are_ignored(name: str) -> None:
-    handler, event = importlib.import_module(name), sample(name)
+    handler, event = importlib.import_module(name.partition(".")[0]), sample(name)
     known = handler.parse(event)
     event["replay-name"] = "again"
     if "detail" in event:

@@ -244,6 +244,44 @@ def test_an_alarm_is_told_when_its_state_changes_with_the_state_before(aws: Aws)
     assert changes() == [("ALARM", "OK")]
 
 
+def test_the_end_of_a_task_is_told_once_as_ecs_describes_it() -> None:
+    class Tasks:
+        stopped: list[dict[str, Any]] = []
+
+        def list_clusters(self) -> dict[str, list[str]]:
+            return {"clusterArns": ["c"]}
+
+        def get_paginator(self, name: str) -> Tasks:
+            assert name == "list_tasks"
+            return self
+
+        def paginate(self, **asked: str) -> list[dict[str, list[str]]]:
+            assert asked == {"cluster": "c", "desiredStatus": "STOPPED"}
+            return [{"taskArns": [task["taskArn"] for task in self.stopped]}]
+
+        def describe_tasks(self, cluster: str, tasks: list[str]) -> dict[str, Any]:
+            return {"tasks": [task for task in self.stopped if task["taskArn"] in tasks and cluster]}
+
+    class OnlyTasks(Aws):
+        def client(self, service: str) -> Any:
+            assert service == "ecs"
+            return tasks
+
+    tasks = Tasks()
+    look = sources.stopped_tasks(OnlyTasks("http://none", "us-east-1"))
+    assert look() == []
+    tasks.stopped = [{"taskArn": "arn:t1", "lastStatus": "DEPROVISIONING"}]
+    assert look() == [], "it is on its way"
+    tasks.stopped = [
+        {"taskArn": "arn:t1", "lastStatus": "STOPPED", "stopCode": "EssentialContainerExited", "stoppedAt": AT}
+    ]
+    [told] = look()
+    assert (told["source"], told["detail-type"]) == ("aws.ecs", "ECS Task State Change")
+    assert told["resources"] == ["arn:t1"]
+    assert told["detail"] == {**tasks.stopped[0], "stoppedAt": "2019-10-02T17:04:40.989Z"}
+    assert look() == []
+
+
 class Ecs:
     """Answers as the emulator's ECS does, with the deployments that a test sets."""
 

@@ -7,11 +7,12 @@ docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.htm
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from ..domain.crashes import Ended
 from ..domain.failures import LINES, FailedTask, readable
 from ..domain.releases import Release
 from .ecs_service import CONTAINER, ask_about, release_number
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from mypy_boto3_logs import CloudWatchLogsClient
 
 PREFIX = "task"  # awslogs-stream-prefix in template.yaml
-BY_ITSELF = {"EssentialContainerExited", "TaskFailedToStart"}
+EXITED = "EssentialContainerExited"
+BY_ITSELF = {EXITED, "TaskFailedToStart"}
 LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
@@ -39,6 +41,10 @@ class EcsFailedTasks:
         chosen = max(named or own, key=_how_telling, default=None)
         return None if chosen is None else self._told(chosen)
 
+    def crashed(self, release: Release) -> list[Ended]:
+        alone = [task for task in self._tasks("STOPPED") if task.get("stopCode") == EXITED and _stopped_at(task)]
+        return [_as_ended(task) for task in self._of_release(alone, release)]
+
     def _tasks(self, status: Any) -> list[Mapping[str, Any]]:
         return ask_about(self._ecs, self._cluster, self._service, status)
 
@@ -53,7 +59,7 @@ class EcsFailedTasks:
                 yield task
 
     def _told(self, task: Mapping[str, Any]) -> FailedTask:
-        container: Mapping[str, Any] = next((one for one in task["containers"] if one["name"] == CONTAINER), {})
+        container = _container(task)
         reasons = [task.get("stoppedReason"), container.get("reason")]
         log, lacking = self._last_lines(_id_of(task))
         return FailedTask(
@@ -80,6 +86,22 @@ class EcsFailedTasks:
 
 def _id_of(task: Mapping[str, Any]) -> str:
     return str(task["taskArn"]).rpartition("/")[2]
+
+
+def _container(task: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next((one for one in task["containers"] if one["name"] == CONTAINER), {})
+
+
+def _stopped_at(task: Mapping[str, Any]) -> datetime | None:
+    """When its containers ended; ECS sets `stoppedAt` when the network is gone too, up to a minute later."""
+    return task.get("executionStoppedAt") or task.get("stoppedAt")
+
+
+def _as_ended(task: Mapping[str, Any]) -> Ended:
+    at = _stopped_at(task)
+    assert at, "only stopped tasks ended"
+    ran = at - task["startedAt"] if "startedAt" in task else timedelta(0)
+    return Ended(_id_of(task), at, ran, _container(task).get("exitCode"))
 
 
 def _how_telling(task: Mapping[str, Any]) -> tuple[bool, bool, bool, datetime]:

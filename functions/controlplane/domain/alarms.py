@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from .releases import Release
+from .releases import Release, Rollout
 
 
 @dataclass(frozen=True)
@@ -26,20 +26,36 @@ class AlarmChange:
         return f"alarm {self.name} {self.state} {self.at.isoformat()}"
 
 
-@dataclass(frozen=True)
-class Situation:
-    """The service when the alarm came; `ceiling` is the most tasks that may run.
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What serves, rolls and served before.
 
     `going_back` is the last good release while it goes out again, `back_at` when that last ended.
     """
 
-    desired: int
-    ceiling: int
     serving: Release | None
     previous: Release | None
     rolling: Release | None
     going_back: Release | None = None
     back_at: datetime | None = None
+
+    @classmethod
+    def of(cls, rollout: Rollout) -> Standing:
+        return cls(
+            serving=rollout.serving,
+            previous=rollout.previous,
+            rolling=rollout.rolling,
+            going_back=rollout.going_back,
+            back_at=rollout.back_at,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation(Standing):
+    """The service when the alarm came; `ceiling` is the most tasks that may run."""
+
+    desired: int
+    ceiling: int
 
 
 @dataclass(frozen=True)
@@ -65,7 +81,7 @@ def decide(change: AlarmChange, situation: Situation, *, bake: timedelta) -> Ans
     if change.name.endswith("latency-high"):
         return _grow(situation)
     if change.name.endswith("errors-high"):
-        return _go_back(change, situation, bake)
+        return go_back(change.at, situation, bake)
     return Answer(done="Nothing by itself.", to_do=change.description or "Look at the dashboard.")
 
 
@@ -83,23 +99,23 @@ def _grow(situation: Situation) -> Answer:
     )
 
 
-def _go_back(change: AlarmChange, situation: Situation, bake: timedelta) -> Answer:
-    """Errors take a release back while it rolls or bakes. What a rollback causes takes nothing back."""
+def go_back(at: datetime, situation: Standing, bake: timedelta) -> Answer:
+    """Errors or crashes of that time take a release back while it rolls or bakes; what a rollback causes, nothing."""
     serving, previous, rolling = situation.serving, situation.previous, situation.rolling
     if back := situation.going_back:
         return _nothing(f"the service is on its way back to release {back.number} already")
     if rolling:
-        return _while_rolling(change, rolling, serving)
+        return _while_rolling(at, rolling, serving)
     if serving is None or serving.since is None:
         return _nothing("there is no release to go back to now")
     if is_rollback(serving):
         return _nothing(f"release {serving.number} is itself a rollback; the cause is probably not the release")
     back_at = situation.back_at
-    if back_at and back_at >= serving.since and change.at - back_at <= bake:  # a newer release stands for itself
+    if back_at and back_at >= serving.since and at - back_at <= bake:  # a newer release stands for itself
         return _nothing(f"the service went back to release {serving.number} only now; the cause is probably not that")
     if previous is None or (serving.model and not previous.model):
         return _nothing("there is no release to go back to now")
-    if change.at - serving.since > bake:
+    if at - serving.since > bake:
         return _nothing(f"release {serving.number} has served well for longer than {bake}")
     return Answer(
         roll_back_to=previous,
@@ -108,12 +124,12 @@ def _go_back(change: AlarmChange, situation: Situation, bake: timedelta) -> Answ
     )
 
 
-def _while_rolling(change: AlarmChange, rolling: Release, serving: Release | None) -> Answer:
+def _while_rolling(at: datetime, rolling: Release, serving: Release | None) -> Answer:
     if is_rollback(rolling):
         return _nothing(f"release {rolling.number}, which rolls, is itself a rollback")
     if serving is None:
         return _nothing(f"release {rolling.number} rolls, and there is no release to go back to now")
-    if rolling.since is None or change.at < rolling.since:
+    if rolling.since is None or at < rolling.since:
         return _nothing(f"the alarm is older than release {rolling.number}, which rolls")
     return Answer(
         take_back=rolling.number,

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from .alarms import AlarmChange, Answer
 from .batches import Batch
+from .crashes import Pattern
 from .decisions import Decision, Plan
 from .failures import FailedTask
 from .judging import Fate
@@ -287,6 +288,20 @@ def alarm_changed(change: AlarmChange, told: Answer, dashboard: str, task: Faile
         done=told.done,
         to_do=told.to_do,
         look=f"CloudWatch dashboard {dashboard}",
+    )
+
+
+def tasks_crash(alert_id: str, found: Pattern, told: Answer, task: FailedTask | None, service: str) -> Alert:
+    """`task` is the one that crashed last."""
+    release = found.release
+    return Alert.of(
+        alert_id,
+        f"Tidegate: tasks of release {release.number} crash",
+        happened=f"{found.sentence}: {_content(release)}.",
+        why=_with_last_words(task.sentence, task) if task else "ECS does not show the tasks any more.",
+        done=told.done,
+        to_do=told.to_do,
+        look=f"ECS service {service}",
     )
 
 

@@ -33,9 +33,18 @@ class Fate:
     gone: bool = False
 
 
-def judge(release: Release, view: ServiceView, now: datetime, longest: timedelta = LONGEST) -> Fate | None:
-    """None while it still rolls."""
-    return _seen(release, view) or _late(release, view, now, longest)
+def judge(
+    release: Release,
+    view: ServiceView,
+    now: datetime,
+    longest: timedelta = LONGEST,
+    crashed: Fate | None = None,
+) -> Fate | None:
+    """None while it still rolls. `crashed`: what its crashes come to, see `crashes.py`."""
+    seen = _seen(release, view)
+    if seen and not seen.serves:
+        return seen
+    return crashed or seen or _late(release, view, now, longest)
 
 
 def _seen(release: Release, view: ServiceView) -> Fate | None:

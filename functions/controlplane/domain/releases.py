@@ -152,7 +152,7 @@ class Rollout:
         if known.image is None:
             return known, []
         changed: list[Release] = []
-        if image and not cause.startswith("alarm "):
+        if image and not cause.startswith(("alarm ", "crash ")):
             known, changed = known.without_held(now)
         if waited := self.waiting:
             image, model = image or waited.image, model or waited.model

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ..domain import alerts
-from ..domain.alarms import AlarmChange, Situation, decide
+from ..domain.alarms import AlarmChange, Situation, Standing, decide
 from ..ports import FailedTasks, Ledger, Record, Service
 from .common import Clock
 from .releasing import Releasing
@@ -30,15 +30,8 @@ class Incidents:
         if self.ledger.is_noted(change.incident):
             return "known"
         view, rollout = self.service.view(), self.ledger.rollout()
-        situation = Situation(
-            desired=view.desired,
-            ceiling=self.ceiling,
-            serving=rollout.serving,
-            previous=rollout.previous,
-            rolling=rollout.rolling,
-            going_back=rollout.going_back,
-            back_at=rollout.back_at,
-        )
+        standing = vars(Standing.of(rollout))
+        situation = Situation(**standing, desired=view.desired, ceiling=self.ceiling)
         answer = decide(change, situation, bake=self.bake)
         if answer is None:
             return "nothing to do"

@@ -11,6 +11,7 @@ from ..domain.batches import Patience
 from ..domain.runs import Run, RunState
 from ..ports import Fleet, Ledger, Record
 from .common import Clock
+from .crashing import Crashing
 from .launching import Launching
 from .machines import NOTHING, Machines
 from .pushes import Pushes
@@ -32,6 +33,7 @@ class Reconcile:
     machines: Machines
     releasing: Releasing
     settling: Settling
+    crashing: Crashing
     clock: Clock
     patience: Patience
     policy: gate.Policy
@@ -52,6 +54,7 @@ class Reconcile:
             self.pushes.missed,
             self.pushes.scanning.look,
             self.settling.settle,
+            self.crashing.look,
             self._serving,
             self._launches,
         ):

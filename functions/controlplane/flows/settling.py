@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from ..domain import alerts
+from ..domain import alerts, crashes
 from ..domain.judging import Fate, judge
 from ..domain.probes import Proof, Question, Verdict
 from ..domain.releases import Release, ReleaseState, Rollout, ServiceView
@@ -83,7 +83,8 @@ class Settling:
         if target is None:
             return []
         view = self._asked(target, self.service.view())
-        fate = judge(target, view, self.clock(), self.longest)
+        crashed = crashes.while_rolling(rollout, self.taking_back.failed_tasks.crashed(target))
+        fate = judge(target, view, self.clock(), self.longest, crashed)
         if fate:
             return self.taking_back.end(rollout, fate)
         seen = rollout.looked(view, rollout.look_at)

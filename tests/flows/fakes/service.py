@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from controlplane.domain.crashes import Ended
 from controlplane.domain.failures import FailedTask
 from controlplane.domain.probes import Proof, Question, Verdict
 from controlplane.domain.releases import Deployment, Release, RunningTask, ServiceView
@@ -86,6 +87,10 @@ class FakeFailedTasks:
     """What is known of failed tasks, by release."""
 
     known: dict[int, FailedTask] = field(default_factory=dict)
+    ended: dict[int, list[Ended]] = field(default_factory=dict)
+
+    def crashed(self, release: Release) -> Sequence[Ended]:
+        return self.ended.get(release.number, [])
 
     def of(self, release: Release, task_id: str | None = None) -> FailedTask | None:
         task = self.known.get(release.number)
