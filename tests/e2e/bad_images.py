@@ -11,6 +11,11 @@ from pathlib import Path
 GOOD = Path(__file__).resolve().parents[2] / "inference_image"
 CRASHES = 'print("looking for the vocabulary", flush=True)\nraise SystemExit("the vocabulary is missing")\n'
 NEVER_HEALTHY = 'import time\nprint("waiting for a model", flush=True)\ntime.sleep(3600)\n'
+# After the good program's start: it serves well, and ends by itself later.
+LATER = """
+import os, threading
+threading.Timer({seconds}, lambda: (print("the cache is full", flush=True), os._exit(7))).start()
+"""
 # It proves its model as it should, and then takes every label for another.
 OTHER_LABELS = """
 import dataclasses

@@ -75,6 +75,27 @@ def test_a_crash_at_start_is_told_with_exit_code_and_last_words(stack: Stack, tm
     assert "  | looking for the vocabulary" in body and "  | the vocabulary is missing" in body
 
 
+def test_tasks_that_crash_after_ten_seconds_are_taken_back_without_an_alarm(stack: Stack, tmp_path: Path) -> None:
+    """They may well serve by then: two crashes while it rolls or bakes are enough."""
+    good = good_release(stack)
+    program = bad_images.good_serve(bad_images.LATER.format(seconds=10))
+    digest = stack.cloud.push("v-later", "later", bad_images.with_serve(tmp_path / "later", program))
+
+    def taken_back() -> bool:
+        known = stack.items("release").values()
+        bad = next((one for one in known if one["image"] == digest), None)
+        return bad is not None and (bad["state"] in FELL or any(one["takes_back"] == bad["number"] for one in known))
+
+    stack.wait("its end", taken_back)
+    back = stack.wait("a calm service", lambda: calm(stack)) or {}
+    assert (back["image"], back["model"]) == (good["image"], good["model"])
+    stack.wait("its answer", lambda: stack.ask("GET", "/version").json()["digest"] == good["image"])
+    [mail] = stack.wait("the mail", lambda: stack.mails("were up and ended by themselves"))
+    assert "exit code 7" in mail["body"] and "  | the cache is full" in mail["body"]
+    assert stack.logged("EssentialContainerExited arn:"), "the event came"
+    assert not stack.mails("errors-high")
+
+
 def test_what_never_answers_its_health_check_is_told_so(stack: Stack, tmp_path: Path) -> None:
     good = good_release(stack)
     bad = falls(
