@@ -15,6 +15,8 @@ for every other action. Added:
 - CloudFormation accepts alarms on metric math. They can be described and set; the emulator does not compute them.
 - IAM is checked on the resources that AWS checks (`local/permissions.py`), machines by their tags too.
 - A task that ends before it was healthy ends as on AWS, and its log is kept (`local/task_ends.py`).
+- Services have revisions (`local/revisions.py`).
+- A function that fails on an event of a rule is asked again (`local/rule_targets.py`).
 - Functions run in a Python with nothing but what AWS gives them (`local/lambda_python.py`).
 - The old tasks of a completed deployment drain together.
 - GET /health goes to the load balancer's targets; the emulator keeps /_ministack/health.
@@ -43,6 +45,8 @@ from local.lambda_python import bare_python, in_bare_python
 from local.permissions import across_lines, as_aws_acts, as_aws_names, with_github_claims, with_keys
 from local.prices import PRODUCT, spot_prices
 from local.processes import MARK
+from local.revisions import Revisions
+from local.rule_targets import invoked_until_it_is_done
 from local.schedules import with_universal_targets
 from local.task_ends import as_aws_ends
 
@@ -237,8 +241,8 @@ def complete(folder: Path, state: Path, here: Aws) -> None:
     """Put everything that is missing into the emulator's own tables; files that this needs go into the folder."""
     from ministack import app
     from ministack.core import concurrency, iam_actions, iam_evaluator, lambda_runtime, router
-    from ministack.core.responses import get_account_id, get_region
-    from ministack.services import ec2, ecr, ecs, eventbridge, iam, scheduler, ssm, sts, tagging
+    from ministack.core.responses import error_response_json, get_account_id, get_region, json_response
+    from ministack.services import ec2, ecr, ecs, eventbridge, iam, lambda_svc, scheduler, ssm, sts, tagging
     from ministack.services.cloudformation import provisioners
 
     def whose() -> str:
@@ -283,6 +287,8 @@ def complete(folder: Path, state: Path, here: Aws) -> None:
     app.SERVICE_HANDLERS["ecr"] = as_aws_does(ecr, app.SERVICE_HANDLERS["ecr"], lambda: scans.read(state), time.time)
     ecs._fail_task_start = as_aws_ends(ecs, ecs._fail_task_start)
     ecs._stop_task = draining_together(ecs._stop_task, concurrency.spawn_background)
+    Revisions(ecs, json_response, error_response_json).take_over()
+    eventbridge._dispatch_to_lambda = invoked_until_it_is_done(lambda_svc)
     eventbridge._invoke_target = with_universal_targets(eventbridge._invoke_target, here)
     scheduler._SCHEDULE_TICK_INTERVAL = SCHEDULES_EVERY_SECONDS
 

@@ -14,7 +14,8 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -162,19 +163,30 @@ def payload(event: Event, target: Mapping[str, Any]) -> str:
 
 
 def watch(aws: Aws, state: Path, ended: threading.Event) -> None:
-    """Look, deliver, wait; until told to end. A fault of one look is logged, and the next look tries again."""
+    """Look, deliver, wait; until told to end. What a fault kept from being looked at or delivered is tried again."""
     events = Events(aws, state / "events.jsonl")
     watched = sources(aws, state)
+    waiting: deque[Event] = deque()
     (state / "ready" / "events").touch()
     while not ended.is_set():
         for source in watched:
             try:
-                for event in source():
-                    for delivery in events.deliver(event):
-                        print(delivery.detail_type, "->", delivery.target or "-", delivery.fault, flush=True)
+                waiting.extend(source())
+                deliver_all(waiting, events.deliver)
             except (BotoCoreError, ClientError, ValueError) as fault:
-                print(f"Not delivered: {fault}", file=sys.stderr, flush=True)
+                print(f"Not now: {fault}", file=sys.stderr, flush=True)
         ended.wait(POLL_SECONDS)
+
+
+def deliver_all(waiting: deque[Event], deliver: Callable[[Event], list[Delivery]]) -> None:
+    """In order. An event is taken off when its targets have it; one that no target can ever take is only told of."""
+    while waiting:
+        try:
+            for delivery in deliver(waiting[0]):
+                print(delivery.detail_type, "->", delivery.target or "-", delivery.fault, flush=True)
+        except ValueError as never:
+            print(f"Not delivered: {never}", file=sys.stderr, flush=True)
+        waiting.popleft()
 
 
 def main() -> None:

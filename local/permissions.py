@@ -112,11 +112,12 @@ def with_github_claims(principal: Claims) -> Claims:
 
 
 def ecs_resource(body: Mapping[str, Any], region: str, account: str) -> str:
-    """The service or task that the call is about; "" when it is about something else."""
+    """The service, task or revision that the call is about; "" when it is about something else."""
     cluster = str(body.get("cluster", "default")).rpartition("/")[2]
     for kind, names in (
         ("service", [body.get("service"), *(body.get("services") or [])]),
         ("task", [body.get("task"), *(body.get("tasks") or [])]),
+        ("service-revision", body.get("serviceRevisionArns") or []),
     ):
         for name in names:
             if isinstance(name, str):

@@ -1,7 +1,8 @@
 """What changed in the emulator since the last look, as the events that AWS would have sent of it.
 
 Each source is a function that looks once. Promise: every change that is still visible at a look gives its events once,
-in AWS's documented shape, with the steps in between that AWS would have shown (pending before running).
+in AWS's documented shape, with the steps in between that AWS would have shown (pending before running). So a look asks
+all that it asks before it notes what it saw: one that fails half-way has seen nothing, and the next sees it all.
 """
 
 from __future__ import annotations
@@ -180,17 +181,17 @@ def machines(aws: Aws) -> Source:
 
     def look() -> list[Event]:
         found: list[Event] = []
-        for page in aws.client("ec2").get_paginator("describe_instances").paginate():
-            for instance in (i for reservation in page["Reservations"] for i in reservation["Instances"]):
-                instance_id, state = instance["InstanceId"], instance["State"]["Name"]
-                before = known.get(instance_id)
-                known[instance_id] = state
-                if state == before:
-                    continue
-                steps = STEPS.get(state, [state])
-                if before is None and state != "running":
-                    steps = [*STEPS["running"], *steps]
-                found += [machine_state(aws.region, instance_id, step) for step in steps]
+        pages = list(aws.client("ec2").get_paginator("describe_instances").paginate())
+        for instance in (i for page in pages for reservation in page["Reservations"] for i in reservation["Instances"]):
+            instance_id, state = instance["InstanceId"], instance["State"]["Name"]
+            before = known.get(instance_id)
+            known[instance_id] = state
+            if state == before:
+                continue
+            steps = STEPS.get(state, [state])
+            if before is None and state != "running":
+                steps = [*STEPS["running"], *steps]
+            found += [machine_state(aws.region, instance_id, step) for step in steps]
         return found
 
     return look
@@ -203,10 +204,9 @@ def images(aws: Aws, clock: Callable[[], float], scanned: Callable[[], Sequence[
 
     def look() -> list[Event]:
         ecr, found, seen = aws.client("ecr"), [], set()
-        for repository in ecr.describe_repositories()["repositories"]:
+        verdicts, repositories = scanned(), ecr.describe_repositories()["repositories"]
+        for repository, described in [(one, images_of(ecr, one)) for one in repositories]:
             name = repository["repositoryName"]
-            pages = ecr.get_paginator("describe_images").paginate(repositoryName=name)
-            described = [image for page in pages for image in page["imageDetails"]]
             for image in sorted(described, key=lambda image: image["imagePushedAt"]):
                 key, tags = (name, image["imageDigest"]), set(image.get("imageTags", []))
                 seen.add(key)
@@ -223,7 +223,7 @@ def images(aws: Aws, clock: Callable[[], float], scanned: Callable[[], Sequence[
             to_scan.pop(gone, None)
         for key in [key for key, (due, _) in to_scan.items() if due <= clock()]:
             _, arn = to_scan.pop(key)
-            scan = scans.scan_of(scanned(), key[1], sorted(known[key]))
+            scan = scans.scan_of(verdicts, key[1], sorted(known[key]))
             if scan.status != "IN_PROGRESS":
                 found.append(image_scan(aws.region, key[0], arn, key[1], sorted(known[key]), scan))
         return found
@@ -231,19 +231,20 @@ def images(aws: Aws, clock: Callable[[], float], scanned: Callable[[], Sequence[
     return look
 
 
+def images_of(ecr: Any, repository: Mapping[str, Any]) -> list[Any]:
+    pages = ecr.get_paginator("describe_images").paginate(repositoryName=repository["repositoryName"])
+    return [image for page in pages for image in page["imageDetails"]]
+
+
 def deployments(aws: Aws) -> Source:
     known: dict[str, str] = {}  # deployment id -> the last state told
 
     def look() -> list[Event]:
-        ecs, found = aws.client("ecs"), []
-        for cluster in ecs.list_clusters()["clusterArns"]:
-            for page in ecs.get_paginator("list_services").paginate(cluster=cluster):
-                services = page["serviceArns"]  # at most ten a page, as many as one description takes
-                described = ecs.describe_services(cluster=cluster, services=services)["services"] if services else []
-                for service in described:
-                    for deployment in sorted(service["deployments"], key=failed_first):
-                        others = any(d["runningCount"] for d in service["deployments"] if d is not deployment)
-                        found += changes(service["serviceArn"], deployment, draining=others)
+        found: list[Event] = []
+        for service in services_of(aws.client("ecs")):
+            for deployment in sorted(service["deployments"], key=failed_first):
+                others = any(d["runningCount"] for d in service["deployments"] if d is not deployment)
+                found += changes(service["serviceArn"], deployment, draining=others)
         return found
 
     def changes(arn: str, deployment: Mapping[str, Any], *, draining: bool) -> list[Event]:
@@ -263,6 +264,15 @@ def deployments(aws: Aws) -> Source:
         return [deployment_state(aws.region, arn, deployment, step) for step in found]
 
     return look
+
+
+def services_of(ecs: Any) -> list[Any]:
+    described: list[Any] = []
+    for cluster in ecs.list_clusters()["clusterArns"]:
+        for page in ecs.get_paginator("list_services").paginate(cluster=cluster):
+            if names := page["serviceArns"]:  # at most ten a page, as many as one description takes
+                described += ecs.describe_services(cluster=cluster, services=names)["services"]
+    return described
 
 
 def failed_first(deployment: Mapping[str, Any]) -> tuple[bool, datetime]:
@@ -294,7 +304,7 @@ def alarms(aws: Aws) -> Source:
     def look() -> list[Event]:
         found: list[Event] = []
         both = ["MetricAlarm", "CompositeAlarm"]
-        pages = aws.client("cloudwatch").get_paginator("describe_alarms").paginate(AlarmTypes=both)
+        pages = list(aws.client("cloudwatch").get_paginator("describe_alarms").paginate(AlarmTypes=both))
         for page in pages:
             for alarm in [*page.get("MetricAlarms", []), *page.get("CompositeAlarms", [])]:
                 view = alarm_view(alarm)

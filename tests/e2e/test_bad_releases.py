@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e import bad_images
+from tests import images
 from tests.e2e.stack import Stack, as_csv, reviews
 
 pytestmark = pytest.mark.e2e
@@ -55,7 +55,7 @@ def mail_about(stack: Stack, bad: dict[str, Any], good: dict[str, Any]) -> str:
 
 def test_other_labels_than_the_trainers_are_taken_back(stack: Stack, tmp_path: Path) -> None:
     good = good_release(stack)
-    folder = bad_images.with_serve(tmp_path / "other", bad_images.good_serve(bad_images.OTHER_LABELS))
+    folder = images.with_serve(tmp_path / "other", images.good_serve(images.OTHER_LABELS))
     bad = falls(stack, stack.cloud.push("v-other-labels", "other", folder))
     body = mail_about(stack, bad, good)
     assert "the smoke test: golden set: " in body and "rows got another label" in body
@@ -66,9 +66,7 @@ def test_other_labels_than_the_trainers_are_taken_back(stack: Stack, tmp_path: P
 
 def test_a_crash_at_start_is_told_with_exit_code_and_last_words(stack: Stack, tmp_path: Path) -> None:
     good = good_release(stack)
-    bad = falls(
-        stack, stack.cloud.push("v-crash", "crash", bad_images.with_serve(tmp_path / "crash", bad_images.CRASHES))
-    )
+    bad = falls(stack, stack.cloud.push("v-crash", "crash", images.with_serve(tmp_path / "crash", images.CRASHES)))
     body = mail_about(stack, bad, good)
     assert "ECS's circuit breaker: " in body
     assert "EssentialContainerExited, Essential container in task exited, exit code 1" in body
@@ -78,8 +76,8 @@ def test_a_crash_at_start_is_told_with_exit_code_and_last_words(stack: Stack, tm
 def test_tasks_that_crash_after_ten_seconds_are_taken_back_without_an_alarm(stack: Stack, tmp_path: Path) -> None:
     """They may well serve by then: two crashes while it rolls or bakes are enough."""
     good = good_release(stack)
-    program = bad_images.good_serve(bad_images.LATER.format(seconds=10))
-    digest = stack.cloud.push("v-later", "later", bad_images.with_serve(tmp_path / "later", program))
+    program = images.good_serve(images.LATER.format(seconds=10))
+    digest = stack.cloud.push("v-later", "later", images.with_serve(tmp_path / "later", program))
 
     def taken_back() -> bool:
         known = stack.items("release").values()
@@ -98,9 +96,7 @@ def test_tasks_that_crash_after_ten_seconds_are_taken_back_without_an_alarm(stac
 
 def test_what_never_answers_its_health_check_is_told_so(stack: Stack, tmp_path: Path) -> None:
     good = good_release(stack)
-    bad = falls(
-        stack, stack.cloud.push("v-mute", "mute", bad_images.with_serve(tmp_path / "mute", bad_images.NEVER_HEALTHY))
-    )
+    bad = falls(stack, stack.cloud.push("v-mute", "mute", images.with_serve(tmp_path / "mute", images.NEVER_HEALTHY)))
     body = mail_about(stack, bad, good)
     assert "Task failed ELB health checks" in body and "  | waiting for a model" in body
 
@@ -108,8 +104,8 @@ def test_what_never_answers_its_health_check_is_told_so(stack: Stack, tmp_path: 
 def test_what_is_not_done_at_its_deadline_is_taken_back(stack: Stack, tmp_path: Path) -> None:
     """Time is made to pass in the ledger: the release began longer ago than it may take."""
     good = good_release(stack)
-    slow = f"import time\ntime.sleep(12)\n{bad_images.good_serve('')}"
-    digest = stack.cloud.push("v-slow", "slow", bad_images.with_serve(tmp_path / "slow", slow))
+    slow = f"import time\ntime.sleep(12)\n{images.good_serve('')}"
+    digest = stack.cloud.push("v-slow", "slow", images.with_serve(tmp_path / "slow", slow))
     stack.wait("the slow one to roll", lambda: (stack.rollout().get("rolling") or {}).get("deployment"))
     began_long_ago(stack)
     body = mail_about(stack, falls(stack, digest), good)

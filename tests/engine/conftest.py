@@ -68,11 +68,3 @@ def inference(docker: Docker) -> Iterator[str]:
 def build(docker: Docker, folder: Path, image: str, **arguments: str) -> None:
     words = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
     docker("build", "--quiet", *words, "--tag", image, str(folder), seconds=600)
-
-
-def variant(folder: Path, first: str, version: str, *more: str) -> Path:
-    """A folder whose image is the first one with another version, and with whatever else is said."""
-    folder.mkdir(parents=True)
-    (folder / "VERSION").write_text(f"{version}\n")
-    (folder / "Dockerfile").write_text("\n".join([f"FROM {first}", "COPY VERSION /app/VERSION", *more, ""]))
-    return folder

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from local.engine.registry import Registry, connect
-from tests.e2e.bad_images import CRASHES, NEVER_HEALTHY, OTHER_LABELS, good_serve
+from tests import images
 from tests.e2e.stack import Stack
-from tests.engine import bad_images
-from tests.engine.conftest import Tell, variant
+from tests.engine.conftest import Tell
 from tests.engine.test_rollouts import calm, releases, serving, something_serves, traffic
+from tests.images import good_serve, variant
 
 pytestmark = pytest.mark.engine
 FELL = {"FAILED", "ROLLED_BACK"}
@@ -27,15 +27,24 @@ def served_by(program: str) -> Push:
 
     def push(stack: Stack, first: str, folder: Path) -> str:
         tag = f"v-{folder.name}"
-        return stack.cloud.push(tag, tag, bad_images.with_serve(folder, first, tag, program))
+        return stack.cloud.push(tag, tag, images.variant_with_serve(folder, first, tag, program))
 
     return push
 
 
-def other_platform(stack: Stack, first: str, folder: Path) -> str:
-    repository = stack.outputs["RepositoryName"]
+def of_an_apple_laptop(stack: Stack, first: str, folder: Path) -> str:
+    """As `docker build` and `docker push` make it there."""
     stack.cloud.push("good-machine", "good", variant(folder, first, "good"))
-    return bad_images.for_another_machine(registry(stack), repository, "v-other-machine", "good-machine")
+    return images.for_arm(registry(stack), stack.outputs["RepositoryName"], "v-arm", "good-machine")
+
+
+def by_buildx_of_an_apple_laptop(stack: Stack, first: str, folder: Path) -> str:
+    """As `docker buildx build --push` makes it there: an index of that one platform."""
+    stack.cloud.push("good-for-arm", "good", variant(folder, first, "good-for-arm"))
+    repository = stack.outputs["RepositoryName"]
+    image = images.for_arm(registry(stack), repository, "arm-alone", "good-for-arm")
+    index, _ = images.with_attestation(registry(stack), repository, "v-arm-index", image)
+    return index
 
 
 def registry(stack: Stack) -> Registry:
@@ -44,11 +53,17 @@ def registry(stack: Stack) -> Registry:
 
 
 BAD: dict[str, tuple[Push, list[str]]] = {
-    "crash-at-start": (served_by(CRASHES), ["ROLLED_BACK"]),
-    "other-labels": (served_by(good_serve(OTHER_LABELS)), ["golden set"]),
-    "never-ready": (served_by(NEVER_HEALTHY), ["ROLLED_BACK"]),
-    "other-platform": (other_platform, ["was not rolled out"]),
+    "crash-at-start": (served_by(images.CRASHES), ["ROLLED_BACK", "  | the vocabulary is missing"]),
+    "other-labels": (served_by(good_serve(images.OTHER_LABELS)), ["golden set"]),
+    "never-healthy": (served_by(images.NEVER_HEALTHY), ["ROLLED_BACK", "Task failed ELB health checks"]),
+    "never-ready": (
+        served_by(good_serve(images.NEVER_READY)),
+        ["the smoke test: It takes requests, but GET /ready answered 503: The cache is cold.", "  | the cache is cold"],
+    ),
+    "other-platform": (of_an_apple_laptop, ["was not rolled out", "linux/arm64/v8"]),
+    "other-platform-by-buildx": (by_buildx_of_an_apple_laptop, ["was not rolled out", "linux/arm64/v8"]),
 }
+TAKES_REQUESTS = {"other-labels", "never-ready"}  # healthy to the load balancer: only who asks the tasks sees the fault
 
 
 @pytest.mark.parametrize("kind", BAD)
@@ -86,11 +101,11 @@ def test_tasks_that_crash_after_ten_seconds_are_taken_back(
     """
     something_serves(stack, inference, tmp_path)
     good: Any = stack.wait("a calm service", lambda: calm(stack))
-    program = good_serve(bad_images.LATER.format(seconds=10))
+    program = good_serve(images.LATER.format(seconds=10))
     alarm = f"{stack.cloud.stack}-errors-high"
     with traffic(stack) as load:
         digest = stack.cloud.push(
-            "v-later", "later", bad_images.with_serve(tmp_path / "later", inference, "l", program)
+            "v-later", "later", images.variant_with_serve(tmp_path / "later", inference, "l", program)
         )
         began = time.monotonic()
         served = stack.wait("what becomes of it", lambda: settled(stack, digest), 120)["state"] == "SERVING"
@@ -131,7 +146,7 @@ def falls(stack: Stack, kind: str, push: Callable[[], str], words: list[str], fi
     figures(f"fell after {fell:.0f} s, the good one alone after {back:.0f} s; {load.sent} requests, "
             f"{len(load.failures)} failed; {mail['subject']}: {bad['reason'][:160]}")  # fmt: skip
     assert load.failures == []
-    if kind != "other-labels":  # whose tasks are healthy to the load balancer until they are asked
+    if kind not in TAKES_REQUESTS:
         assert set(load.by_release) <= {str(good["number"])}, "a bad task answered"
     assert len(releases(stack)) == known + 1, "it was tried again"
     assert (
@@ -162,7 +177,7 @@ def test_an_index_with_an_attestation_rolls_out_as_the_image_in_it(
     repository = stack.outputs["RepositoryName"]
     stack.cloud.push("of-an-index", "index", variant(tmp_path / "index", inference, "index"))
     with traffic(stack) as load:
-        index, image = bad_images.with_attestation(registry(stack), repository, "v-index", "of-an-index")
+        index, image = images.with_attestation(registry(stack), repository, "v-index", "of-an-index")
         began = time.monotonic()
         stack.wait("the image of the index serves", lambda: serving(stack, image), 120)
         took = time.monotonic() - began

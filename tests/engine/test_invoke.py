@@ -7,15 +7,10 @@ function of the template without a case here fails the test.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from samcli.yamlhelper import yaml_parse
@@ -23,50 +18,14 @@ from samcli.yamlhelper import yaml_parse
 from local import scans
 from local.invoke import FUNCTION, bridge, event_of, relay
 from tests.e2e.stack import Stack, as_csv, reviews
-from tests.engine.conftest import ROOT, Tell, variant
+from tests.engine.alone import Alone, alone_on, rules_off
+from tests.engine.conftest import ROOT, Tell
 from tests.engine.test_rollouts import calm, releases, something_serves
+from tests.images import OTHER_LABELS, good_serve, variant, variant_with_serve
 
 pytestmark = pytest.mark.engine
 SAMPLE_KEY = "raw/reviews (1) + more.csv"
 QUIET_SECONDS = 2  # as samconfig.toml says for the local cloud
-
-
-@dataclass
-class Alone:
-    """The stack with its rules off, and the functions run one by one."""
-
-    stack: Stack
-    first: str
-    folder: Path
-    seen: dict[str, Any] = field(default_factory=dict)
-
-    def invoke(self, function: str, **names: str) -> str:
-        """On its sample event with these names for the sample's; what was printed. It must end well."""
-        return self.run(function, event_of(function).read_text(), names)
-
-    def run(self, function: str, text: str, names: Mapping[str, str], *, code: int = 0) -> str:
-        for name, wanted in names.items():
-            before = SAMPLES[name]
-            assert before in text, f"{event_of(function).name} has no {before}"
-            text = text.replace(before, json.dumps(wanted)[1:-1])
-        event = self.folder / f"{function}.json"
-        event.write_text(text)
-        command = [sys.executable, "-m", "local", "--state", str(self.stack.cloud.state), "invoke"]
-        done = subprocess.run([*command, "--event", str(event), function, "--", "--skip-pull-image"], cwd=ROOT,
-                              capture_output=True, text=True, timeout=120, check=False)  # fmt: skip
-        assert done.returncode == code, f"{function}: {done.stdout[-2000:]}\n{done.stderr[-3000:]}"
-        return done.stdout + done.stderr
-
-
-SAMPLES = {
-    "bucket": "tidegate-local-bucket", "size": "1144642", "etag": "b1946ac92492d2347c6235b4d2611184",
-    "version": "IYV3p45BT0ac8hjHg1houSdS1a.Mro8e", "batch": "default@2026-01-01T12:00:00+00:00",
-    "as_of": "2026-01-01T12:00:00+00:00", "run": "default-3f2a9c1b7e44", "machine": "i-0abcd1234efgh5678",
-    "repository": "tidegate-local/inference", "deployment": "ecs-svc/1234567890123456789",
-    "digest": "sha256:7f5b2640fe6fb4f46592dfd3410c4a79dac4f89e4782432e0378abcd1234aaaa",
-    "time": "2026-01-01T12:00:00Z",
-    "media_type": "application/vnd.oci.image.manifest.v1+json",
-}  # fmt: skip
 
 
 def a_drop_is_taken_in(alone: Alone) -> str:
@@ -134,17 +93,21 @@ def a_push_is_held(alone: Alone) -> str:
     stack = alone.stack
     scans.write(stack.cloud.state, [scans.Scanned("*", status="IN_PROGRESS")])
     digest = stack.cloud.push("v1", "1", variant(alone.folder / "pushed", alone.first, "pushed"))
-    [image] = stack.cloud.client("ecr").describe_images(
-        repositoryName=stack.outputs["RepositoryName"], imageIds=[{"imageDigest": digest}]
-    )["imageDetails"]
-    # Now: an event that is older than a push that was taken already would be late, and ignored.
-    now, repository = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", stack.outputs["RepositoryName"]
-    media_type = image["imageManifestMediaType"]
-    alone.invoke("OnImagePushed", repository=repository, digest=digest, time=now, media_type=media_type)
+    its_event_comes(alone, digest)
     release = releases(stack)[-1]
     assert release["image"] == digest and release["state"] == "HELD"
     alone.seen["digest"] = digest
     return f"release {release['number']} is HELD until its scan"
+
+
+def its_event_comes(alone: Alone, digest: str) -> None:
+    stack, repository = alone.stack, alone.stack.outputs["RepositoryName"]
+    [image] = stack.cloud.client("ecr").describe_images(repositoryName=repository, imageIds=[{"imageDigest": digest}])[
+        "imageDetails"
+    ]
+    # Now: an event that is older than a push that was taken already would be late, and ignored.
+    now, media_type = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", image["imageManifestMediaType"]
+    alone.invoke("OnImagePushed", repository=repository, digest=digest, time=now, media_type=media_type)
 
 
 def a_good_scan_lets_it_roll(alone: Alone) -> str:
@@ -194,11 +157,53 @@ def a_task_proves_itself(alone: Alone) -> str:
     return f"a task of release {serving['number']} answers {len(rows)} golden rows as the trainer did"
 
 
-def what_it_cannot_look_at_is_not_let_pass(alone: Alone) -> str:
-    """The emulator has no revisions of services, so only the failure can be shown: to ECS it is a no."""
-    said = alone.run("OnTrafficShifting", event_of("OnTrafficShifting").read_text(), {}, code=1)
-    assert "OnTrafficShifting failed. IndexError" in said
-    return "it fails, for the local cloud has no revisions of services; ECS goes back on that"
+def requests_may_shift_to_tasks_that_agree(alone: Alone) -> str:
+    stack = alone.stack
+    rolling = stack.rollout()["rolling"]
+    stack.wait("its tasks", lambda: alone_on(stack, rolling["deployment"]), 120)
+    said = asked_to_shift(alone)
+    assert hook_status(said) == "SUCCEEDED" and "tasks agree" in said
+    return f"SUCCEEDED: every task of release {rolling['number']} agrees with the golden set"
+
+
+def they_may_not_shift_to_tasks_that_disagree(alone: Alone) -> str:
+    """The local cloud rolls them out all the same, for it shifts nothing; so the good release is brought back."""
+    stack, good = alone.stack, alone.stack.rollout()["serving"]
+    folder = variant_with_serve(alone.folder / "bad", alone.first, "bad", good_serve(OTHER_LABELS))
+    digest = stack.cloud.push("v2", "2", folder)
+    stack.wait("its scan", lambda: scanned(stack, digest))
+    its_event_comes(alone, digest)
+    rolling = stack.rollout()["rolling"]
+    assert rolling["image"] == digest
+    stack.wait("its tasks", lambda: alone_on(stack, rolling["deployment"]), 120)
+    said = asked_to_shift(alone)
+    assert hook_status(said) == "FAILED" and "rows got another label" in said
+    alone.invoke("OnReconcileDue")
+    back = stack.rollout()["going_back"]
+    stack.wait("the good tasks", lambda: alone_on(stack, back["deployment"]), 120)
+    alone.invoke("OnReconcileDue")
+    assert (calm(stack) or {})["number"] == good["number"]
+    return f"FAILED: the tasks of release {rolling['number']} give the golden set other labels"
+
+
+def asked_to_shift(alone: Alone) -> str:
+    """As ECS asks of the newest deployment."""
+    names = {"cluster": alone.stack.outputs["ClusterName"], "service": alone.stack.outputs["ServiceName"]}
+    newest, *_ = alone.stack.cloud.client("ecs").list_service_deployments(**names)["serviceDeployments"]
+    arns = {"service": newest["serviceArn"], "revision": newest["targetServiceRevisionArn"]}
+    return alone.invoke("OnTrafficShifting", **arns)
+
+
+def hook_status(said: str) -> str:
+    [answer] = [line for line in said.splitlines() if line.startswith('{"hookStatus"')]
+    return str(json.loads(answer)["hookStatus"])
+
+
+def scanned(stack: Stack, digest: str) -> bool:
+    told = stack.cloud.client("ecr").describe_image_scan_findings(
+        repositoryName=stack.outputs["RepositoryName"], imageId={"imageDigest": digest}
+    )
+    return bool(told["imageScanStatus"]["status"] == "COMPLETE")
 
 
 def cloudformation_is_told_what_serves(alone: Alone) -> str:
@@ -222,59 +227,23 @@ def an_alarm_is_answered(alone: Alone) -> str:
     return f"{before + 1} tasks instead of {before}, and people are told"
 
 
-CASES: dict[str, Callable[[Alone], str]] = {  # in the order of the loop: one uses what the one before made
-    "OnDataDropped": a_drop_is_taken_in,
-    "OnBatchSettled": its_batch_becomes_a_run,
-    "OnMachineChanged": a_machine_that_is_gone_is_written_down,
-    "OnModelPublished": its_model_is_promoted,
-    "OnDeploymentChanged": its_release_is_settled,
-    "OnImagePushed": a_push_is_held,
-    "OnImageScanned": a_good_scan_lets_it_roll,
-    "OnReconcileDue": what_no_event_told_is_found,
-    "OnPersonDecided": a_person_goes_back,
-    "OnProbeAsked": a_task_proves_itself,
-    "OnTrafficShifting": what_it_cannot_look_at_is_not_let_pass,
-    "OnStackDeploying": cloudformation_is_told_what_serves,
-    "OnAlarmChanged": an_alarm_is_answered,
-}
-
-
-def alone_on(stack: Stack, deployment: str) -> bool:
-    """Only the tasks of this deployment run, all of them."""
-    told = stack.cloud.client("ecs").describe_services(
-        cluster=stack.outputs["ClusterName"], services=[stack.outputs["ServiceName"]]
-    )["services"][0]
-    running = {one["id"]: one["runningCount"] for one in told["deployments"] if one["runningCount"]}
-    return bool(running == {deployment: told["desiredCount"]})
-
-
-@contextmanager
-def rules_off(stack: Stack) -> Iterator[None]:
-    """No rule, no schedule and no queue calls a function of the stack."""
-    events, functions, schedules = (stack.cloud.client(name) for name in ("events", "lambda", "scheduler"))
-    rules = [rule["Name"] for rule in events.list_rules()["Rules"] if rule["State"] == "ENABLED"]
-    queues = [queue["UUID"] for queue in functions.list_event_source_mappings()["EventSourceMappings"]]
-    group = {"GroupName": "default"}
-    due = [schedules.get_schedule(Name=one["Name"], **group) for one in schedules.list_schedules(**group)["Schedules"]]
-    whole = [{name: one[name] for name in KEPT if name in one} for one in due]
-    try:
-        for rule in rules:
-            events.disable_rule(Name=rule)
-        for queue in queues:
-            functions.update_event_source_mapping(UUID=queue, Enabled=False)
-        for one in whole:
-            schedules.update_schedule(**{**one, "State": "DISABLED"})
-        yield
-    finally:
-        for rule in rules:
-            events.enable_rule(Name=rule)
-        for queue in queues:
-            functions.update_event_source_mapping(UUID=queue, Enabled=True)
-        for one in whole:
-            schedules.update_schedule(**one)
-
-
-KEPT = ("Name", "GroupName", "ScheduleExpression", "Target", "FlexibleTimeWindow", "State", "Description")
+# In the order of the loop: one uses what the one before made.
+CASES: list[tuple[str, Callable[[Alone], str]]] = [
+    ("OnDataDropped", a_drop_is_taken_in),
+    ("OnBatchSettled", its_batch_becomes_a_run),
+    ("OnMachineChanged", a_machine_that_is_gone_is_written_down),
+    ("OnModelPublished", its_model_is_promoted),
+    ("OnTrafficShifting", requests_may_shift_to_tasks_that_agree),
+    ("OnDeploymentChanged", its_release_is_settled),
+    ("OnImagePushed", a_push_is_held),
+    ("OnImageScanned", a_good_scan_lets_it_roll),
+    ("OnReconcileDue", what_no_event_told_is_found),
+    ("OnPersonDecided", a_person_goes_back),
+    ("OnProbeAsked", a_task_proves_itself),
+    ("OnTrafficShifting", they_may_not_shift_to_tasks_that_disagree),
+    ("OnStackDeploying", cloudformation_is_told_what_serves),
+    ("OnAlarmChanged", an_alarm_is_answered),
+]
 
 
 def test_each_function_alone_does_what_its_event_asks(
@@ -282,11 +251,11 @@ def test_each_function_alone_does_what_its_event_asks(
 ) -> None:
     resources = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
     functions = {name for name, body in resources.items() if body["Type"] == FUNCTION}
-    assert functions <= set(CASES), "give every function of the template a case"
+    assert functions <= {name for name, _ in CASES}, "give every function of the template a case"
     something_serves(stack, inference, tmp_path)
     with rules_off(stack):
         alone = Alone(stack, inference, tmp_path)
-        for name in [name for name in CASES if name in functions]:
+        for name, case in [(name, case) for name, case in CASES if name in functions]:
             began = time.monotonic()
-            effect = CASES[name](alone)
+            effect = case(alone)
             figures(f"{name}: {effect} ({time.monotonic() - began:.1f} s)")

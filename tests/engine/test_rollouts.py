@@ -15,7 +15,8 @@ import pytest
 from local.traffic import Traffic
 from local.witness import Witness
 from tests.e2e.stack import GOOD, Stack, as_csv, reviews
-from tests.engine.conftest import Tell, variant
+from tests.engine.conftest import Tell
+from tests.images import variant
 
 pytestmark = pytest.mark.engine
 PUSHES, PROMOTIONS = 20, 5

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections import deque
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from local.aws import Aws
-from local.events import Delivery, Events, allows, payload
+from local.events import Delivery, Events, allows, deliver_all, payload
 from local.processes import wait_until
 from local.sources import event, spot_warning
 
@@ -123,3 +125,38 @@ def test_a_deleted_queue_is_a_fault_of_the_delivery_and_not_of_the_cloud(aws: Aw
     bus.sqs.delete_queue(QueueUrl=bus.queue)
     wait_until(lambda: events.deliver(made(source))[0].fault != "", 5, "The fault")
     assert bus.bodies(bus.dead)
+
+
+class Targets:
+    """Take events, but for the first `busy` times that one comes, and never what is `unfit`."""
+
+    def __init__(self, busy: int, unfit: str = "") -> None:
+        self.busy, self.unfit, self.took = busy, unfit, list[str]()
+
+    def deliver(self, happened: dict[str, Any]) -> list[Delivery]:
+        if happened["detail-type"] == self.unfit:
+            raise ValueError("nobody can take it")
+        if self.busy:
+            self.busy -= 1
+            raise ClientError({"Error": {"Code": "ThrottlingException"}}, "Invoke")
+        self.took.append(happened["detail-type"])
+        return []
+
+
+def named(*names: str) -> deque[dict[str, Any]]:
+    return deque(event("aws.x", name, "us-east-1", {}, []) for name in names)
+
+
+def test_what_could_not_be_delivered_waits_and_comes_in_order() -> None:
+    waiting, targets = named("first", "second", "third"), Targets(busy=1)
+    with pytest.raises(ClientError):
+        deliver_all(waiting, targets.deliver)
+    waiting.extend(named("fourth"))
+    deliver_all(waiting, targets.deliver)
+    assert targets.took == ["first", "second", "third", "fourth"] and not waiting
+
+
+def test_what_no_target_can_take_holds_nothing_up() -> None:
+    waiting, targets = named("first", "unfit", "third"), Targets(busy=0, unfit="unfit")
+    deliver_all(waiting, targets.deliver)
+    assert targets.took == ["first", "third"] and not waiting

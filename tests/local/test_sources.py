@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from local import scans, sources
 from local.aws import Aws
@@ -287,9 +288,10 @@ class Ecs:
 
     def __init__(self) -> None:
         self.deployments: list[dict[str, Any]] = []
+        self.clusters, self.busy = ["c"], ""
 
     def list_clusters(self) -> dict[str, list[str]]:
-        return {"clusterArns": ["c"]}
+        return {"clusterArns": self.clusters}
 
     def get_paginator(self, _: str) -> Ecs:
         return self
@@ -298,6 +300,8 @@ class Ecs:
         return [{"serviceArns": [f"arn:{cluster}/s"]}]
 
     def describe_services(self, cluster: str, services: list[str]) -> dict[str, Any]:
+        if cluster == self.busy:
+            raise ClientError({"Error": {"Code": "ThrottlingException"}}, "DescribeServices")
         return {"services": [{"serviceArn": arn, "deployments": self.deployments} for arn in services if cluster]}
 
 
@@ -331,3 +335,14 @@ def test_a_failed_rollout_is_told_then_the_rollback_then_its_end() -> None:
     assert after(("1", "COMPLETED"), ("2", "FAILED"), draining="2") == []
     assert after(("1", "COMPLETED"), ("2", "FAILED")) == [("1", "COMPLETED")]
     assert after(("1", "COMPLETED"), ("2", "FAILED")) == []
+
+
+def test_a_look_that_failed_half_way_has_seen_nothing_so_the_next_tells_it_all() -> None:
+    aws = EcsOnly("http://none", "us-east-1")
+    ecs, look = aws.client("ecs"), sources.deployments(aws)
+    told = {"id": "1", "rolloutState": "IN_PROGRESS", "createdAt": AT, "updatedAt": AT, "runningCount": 0}
+    ecs.clusters, ecs.deployments, ecs.busy = ["c", "d"], [told], "d"
+    with pytest.raises(ClientError):
+        look()
+    ecs.clusters, ecs.busy = ["c"], ""
+    assert [event["detail"]["deploymentId"] for event in look()] == ["1"]
