@@ -65,8 +65,9 @@ train: $(VENV)/.ready ## a model from a CSV on this machine, without AWS: make t
 serve: $(VENV)/.ready ## a model folder as a page and an API on this machine: make serve MODEL=build/model [PORT=8080]
 	@PORT=$(PORT) $(BIN)/python inference_image/serve --model "$(MODEL)"
 
-bench: $(VENV)/.ready ## the model beside scikit-learn, NB-SVM and fastText, same rows: make bench [CSV=reviews.csv TEST=other.csv QUICK=1]
+bench: $(VENV)/.ready ## the model beside scikit-learn, NB-SVM and fastText, same rows, and bench-rollout: make bench [CSV=reviews.csv TEST=other.csv QUICK=1]
 	@$(BIN)/python -m bench $(if $(CSV),--csv "$(CSV)") $(if $(TEST),--test "$(TEST)") $(if $(QUICK),--quick)
+	@$(BIN)/python -m bench.rollout $(if $(QUICK),--rollouts 1)
 
 bench-big: $(VENV)/.ready ## five million rows of 3 GB through the trainer: rows a second, memory, and whether it adds up
 	@$(BIN)/python -m bench.big

@@ -33,7 +33,13 @@ from local.processes import MARK, NotInTime, free_port, last_line, leashed, star
 
 ROOT = Path(__file__).resolve().parent.parent
 PLACEHOLDER_IMAGES = ("public.ecr.aws/docker/library/python:3.12-slim",)
-PASSED_ON = ("TIDEGATE_NOTICE_SECONDS", "TIDEGATE_MINUTE_SECONDS", "LOG_LEVEL")
+PASSED_ON = (
+    "TIDEGATE_NOTICE_SECONDS",
+    "TIDEGATE_MINUTE_SECONDS",
+    "TIDEGATE_HEALTH_SECONDS",
+    "TIDEGATE_DRAIN_SECONDS",
+    "LOG_LEVEL",
+)
 POLL_SECONDS = 0.25
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy between us and ourselves
 

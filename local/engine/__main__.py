@@ -52,9 +52,17 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--docker", metavar="HOST", help="run pulled images as containers of this engine, unix://…")
     pace = Pace()
     parser.add_argument("--grace", type=float, default=pace.grace, help="seconds until a task must be healthy")
+    parser.add_argument("--ask-every", type=float, default=seconds("TIDEGATE_HEALTH_SECONDS", pace.ask_every),
+                        help="seconds between two health checks of a task that starts")  # fmt: skip
     parser.add_argument("--watch-every", type=float, default=pace.watch_every, help="seconds between health checks")
-    parser.add_argument("--drain", type=float, default=pace.drain, help="seconds between a stop and its SIGTERM")
+    parser.add_argument("--drain", type=float, default=seconds("TIDEGATE_DRAIN_SECONDS", pace.drain),
+                        help="seconds between a stop and its SIGTERM")  # fmt: skip
     return parser
+
+
+def seconds(name: str, default: float) -> float:
+    """From the environment of the local cloud; what is no number ends the start."""
+    return float(os.environ.get(name) or default)
 
 
 async def serve(options: argparse.Namespace) -> None:
@@ -74,7 +82,7 @@ async def serve(options: argparse.Namespace) -> None:
         Tasks(cloud.endpoint, cloud.region),
         credentials,
         cloud,
-        Pace(grace=options.grace, watch_every=options.watch_every, drain=options.drain),
+        Pace(options.grace, options.ask_every, watch_every=options.watch_every, drain=options.drain),
         loopback_addresses(secrets.randbelow(1 << 16)),
         partial(secrets.token_hex, 32),
         f"http://127.0.0.1:{for_tasks.getsockname()[1]}",

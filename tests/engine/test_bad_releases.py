@@ -53,7 +53,7 @@ def registry(stack: Stack) -> Registry:
 
 
 BAD: dict[str, tuple[Push, list[str]]] = {
-    "crash-at-start": (served_by(images.CRASHES), ["ROLLED_BACK", "  | the vocabulary is missing"]),
+    "crash-at-start": (served_by(images.CRASHES), ["ROLLED_BACK", "exit code 1", "the vocabulary is missing"]),
     "other-labels": (served_by(good_serve(images.OTHER_LABELS)), ["golden set"]),
     "never-healthy": (served_by(images.NEVER_HEALTHY), ["ROLLED_BACK", "Task failed ELB health checks"]),
     "never-ready": (
