@@ -285,15 +285,14 @@ def stopped_tasks(aws: Aws) -> Source:
     known: set[str] = set()
 
     def look() -> list[Event]:
-        ecs, found = aws.client("ecs"), []
+        ecs, stopped = aws.client("ecs"), []
         for cluster in ecs.list_clusters()["clusterArns"]:
             pages = ecs.get_paginator("list_tasks").paginate(cluster=cluster, desiredStatus="STOPPED")
             for new in ([arn for arn in page["taskArns"] if arn not in known] for page in pages):
                 told = ecs.describe_tasks(cluster=cluster, tasks=new)["tasks"] if new else []
-                stopped = [task for task in told if task["lastStatus"] == "STOPPED"]
-                known.update(task["taskArn"] for task in stopped)
-                found += [task_state(aws.region, task) for task in stopped]
-        return found
+                stopped += [task for task in told if task["lastStatus"] == "STOPPED"]
+        known.update(task["taskArn"] for task in stopped)
+        return [task_state(aws.region, task) for task in stopped]
 
     return look
 

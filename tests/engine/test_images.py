@@ -17,7 +17,7 @@ from tests.engine.conftest import ROOT, Tell, build
 from tests.engine.ready import BASE
 
 pytestmark = pytest.mark.engine
-BUDGET_MB = {"inference": 400, "trainer": 400}  # on top of the base image
+BUDGET_MB = {"inference": 400, "trainer": 500}  # on top of the base image
 TRAINER = "tidegate-tests-trainer:first"
 TOOLS = {"gcc", "g++", "cc", "c++", "clang", "make", "cmake", "ld", "rustc", "cargo", "pip", "pip3", "uv", "git"}
 LOCKED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--network", "none")

@@ -93,21 +93,23 @@ def a_push_is_held(alone: Alone) -> str:
     stack = alone.stack
     scans.write(stack.cloud.state, [scans.Scanned("*", status="IN_PROGRESS")])
     digest = stack.cloud.push("v1", "1", variant(alone.folder / "pushed", alone.first, "pushed"))
-    its_event_comes(alone, digest)
+    its_event_comes(alone, digest, "v1")
     release = releases(stack)[-1]
     assert release["image"] == digest and release["state"] == "HELD"
     alone.seen["digest"] = digest
     return f"release {release['number']} is HELD until its scan"
 
 
-def its_event_comes(alone: Alone, digest: str) -> None:
+def its_event_comes(alone: Alone, digest: str, tag: str) -> None:
     stack, repository = alone.stack, alone.stack.outputs["RepositoryName"]
     [image] = stack.cloud.client("ecr").describe_images(repositoryName=repository, imageIds=[{"imageDigest": digest}])[
         "imageDetails"
     ]
     # Now: an event that is older than a push that was taken already would be late, and ignored.
     now, media_type = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", image["imageManifestMediaType"]
-    alone.invoke("OnImagePushed", repository=repository, digest=digest, time=now, media_type=media_type)
+    sample = event_of("OnImagePushed").read_text().replace('"image-tag": "v1"', f'"image-tag": "{tag}"')
+    names = {"repository": repository, "digest": digest, "time": now, "media_type": media_type}
+    alone.run("OnImagePushed", sample, names)
 
 
 def a_good_scan_lets_it_roll(alone: Alone) -> str:
@@ -172,7 +174,7 @@ def they_may_not_shift_to_tasks_that_disagree(alone: Alone) -> str:
     folder = variant_with_serve(alone.folder / "bad", alone.first, "bad", good_serve(OTHER_LABELS))
     digest = stack.cloud.push("v2", "2", folder)
     stack.wait("its scan", lambda: scanned(stack, digest))
-    its_event_comes(alone, digest)
+    its_event_comes(alone, digest, "v2")
     rolling = stack.rollout()["rolling"]
     assert rolling["image"] == digest
     stack.wait("its tasks", lambda: alone_on(stack, rolling["deployment"]), 120)

@@ -62,8 +62,9 @@ def drop(stack: Stack, number: int) -> None:
 
 
 def something_serves(stack: Stack, first: str, folder: Path) -> None:
-    """An image and a model, so that every request can be answered."""
-    if (calm(stack) or {}).get("model"):
+    """An image and a model, so that every request can be answered; and nothing on its way."""
+    if (stack.rollout().get("serving") or {}).get("model"):
+        stack.wait("a calm service", lambda: calm(stack), 120)
         return
     digest = stack.cloud.push("v-start", "start", variant(folder / "start", first, "start"))
     drop(stack, 0)
