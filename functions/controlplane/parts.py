@@ -57,7 +57,6 @@ def failed_tasks_of(s: settings._FailedTasks) -> EcsFailedTasks:
 
 def taking_back_of(s: settings.OnAlarmChanged | RolloutSettings, service: EcsService) -> TakingBack:
     return TakingBack(
-        ledger=ledger(s),
         failed_tasks=failed_tasks_of(s),
         releasing=releasing_of(s, service),
         clock=clock,

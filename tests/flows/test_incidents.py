@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+from controlplane.domain.failures import FailedTask
+from controlplane.domain.releases import Release
+from controlplane.ports import TryAgain
+
 from tests.flows.test_releasing import rolled_out, served
 from tests.flows.world import World, alarm
 
@@ -49,6 +54,55 @@ def test_a_rollback_never_triggers_itself() -> None:
     world.on_alarm_changed(alarm("errors-high", world.clock.now))
     assert world.ledger.rollout().rolling is None
     assert "itself a rollback" in world.notifier.mails[-1].body
+
+
+class TestWhileAnotherFunctionSettlesWhatRolls:
+    """The alarm is decided upon while release 2 rolls; it serves before that is written down."""
+
+    def world(self) -> World:
+        world = World()
+        world.promoted()
+        rolled_out(world, "v1")
+        world.push("v2")
+        world.clock.forward(seconds=30)
+        return world
+
+    def ends_well(self, world: World) -> None:
+        assert "Going back from release 2 to image and model of release 1." in world.notifier.mails[-1].body
+        assert not [mail for mail in world.notifier.mails if "Taking release 2" in mail.body]
+        world.on_deployment_changed(world.service.completes())
+        serving = world.ledger.rollout().serving
+        assert serving and (serving.number, serving.takes_back) == (3, 2)
+
+    def test_the_alarm_is_decided_upon_anew(self) -> None:
+        world = self.world()
+        look, served = world.failed_tasks.of, list[Release]()
+
+        def look_and_be_overtaken(release: Release, task_id: str | None = None) -> FailedTask | None:
+            if not served:
+                served.append(release)
+                world.on_deployment_changed(world.service.completes())
+            return look(release, task_id)
+
+        world.failed_tasks.of = look_and_be_overtaken  # type: ignore[method-assign]
+        world.on_alarm_changed(alarm("errors-high", world.clock.now))
+        self.ends_well(world)
+
+    def test_so_it_is_when_the_first_function_failed_before_it_wrote(self) -> None:
+        world = self.world()
+        look, change = world.failed_tasks.of, alarm("errors-high", world.clock.now)
+
+        def fail(release: Release, task_id: str | None = None) -> FailedTask | None:
+            raise TryAgain(f"ECS says nothing of release {release.number}, task {task_id}")
+
+        world.failed_tasks.of = fail  # type: ignore[method-assign]
+        with pytest.raises(TryAgain):
+            world.on_alarm_changed(change)
+        world.failed_tasks.of = look  # type: ignore[method-assign]
+        world.on_deployment_changed(world.service.completes())
+        world.clock.forward(minutes=1)
+        world.on_alarm_changed(change)
+        self.ends_well(world)
 
 
 def test_the_end_of_an_alarm_that_arrives_before_its_begin_is_told_too() -> None:

@@ -336,7 +336,7 @@ class World:
 
     def _taking_back(self) -> TakingBack:
         guard = self.fuse.guard
-        return TakingBack(guard(self.ledger), guard(self.failed_tasks), self._releasing(), self.clock)
+        return TakingBack(guard(self.failed_tasks), self._releasing(), self.clock)
 
     def _settling(self) -> Settling:
         guard = self.fuse.guard

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ..domain import alerts
-from ..domain.alarms import AlarmChange, Situation, Standing, decide
+from ..domain.alarms import AlarmChange, Answer, Situation, Standing, decide
+from ..domain.failures import FailedTask
+from ..domain.judging import Fate
+from ..domain.releases import Release, Rollout
 from ..ports import FailedTasks, Ledger, Record, Service
-from .common import Clock
+from .common import Clock, on_conflict_again
 from .releasing import Releasing
 from .settling import TakingBack
 
@@ -26,25 +29,45 @@ class Incidents:
     dashboard: str
 
     def answer(self, change: AlarmChange) -> str:
-        """Decide once, do, then note the alert: an incident that was noted is not acted on again."""
+        """Decide, do and note the alert. What was noted is not acted on again, but goes on where a function died."""
         if self.ledger.is_noted(change.incident):
+            self.releasing.go_on()
             return "known"
-        view, rollout = self.service.view(), self.ledger.rollout()
-        standing = vars(Standing.of(rollout))
-        situation = Situation(**standing, desired=view.desired, ceiling=self.ceiling)
-        answer = decide(change, situation, bake=self.bake)
+        answer = on_conflict_again(lambda: self._step(change))
         if answer is None:
             return "nothing to do"
-        answer = self.ledger.decided(change.incident, answer)
-        if answer.scale_to is not None:
-            self.service.scale_to(answer.scale_to)
-        task = None
+        self.releasing.go_on()
+        return answer.done
+
+    def _step(self, change: AlarmChange) -> Answer | None:
+        """What is done to releases is decided and written on one read, with what is told of it: so that is true."""
+        rollout, view = self.ledger.rollout(), self.service.view()
+        situation = Situation(**vars(Standing.of(rollout)), desired=view.desired, ceiling=self.ceiling)
+        answer = decide(change, situation, bake=self.bake)
+        if answer is None:
+            return None
         if answer.take_back is not None:
-            self.taking_back.take_back(answer.take_back, f"alarm {change.name}", change.reason)
-        if back := answer.roll_back_to:
-            task = self.failed_tasks.of(rollout.serving) if rollout.serving else None
-            self.releasing.go_back(change.incident, back)
+            fate = Fate(serves=False, by=f"alarm {change.name}", why=change.reason)
+            self.taking_back.end(rollout, fate, beside=self._told(change, answer))
+        elif back := answer.roll_back_to:
+            self._go_back(change, answer, rollout, back)
+        else:
+            answer = self.ledger.decided(change.incident, answer)  # a task more is asked for once
+            if answer.scale_to is not None:
+                self.service.scale_to(answer.scale_to)
+            alert, record = self._told(change, answer)
+            self.ledger.note([alert], record)
+        return answer
+
+    def _go_back(self, change: AlarmChange, answer: Answer, rollout: Rollout, back: Release) -> None:
+        assert rollout.serving, "only what serves bakes"
+        told = self._told(change, answer, self.failed_tasks.of(rollout.serving))
+        ruled, changed = rollout.propose(
+            change.incident, self.clock(), image=back.image, model=back.model, takes_back=rollout.serving.number
+        )
+        self.releasing.save(rollout, ruled, changed, beside=told)
+
+    def _told(self, change: AlarmChange, answer: Answer, task: FailedTask | None = None) -> tuple[alerts.Alert, Record]:
         why = f"{change.reason} {answer.done}"
         record = Record(self.clock(), change.incident, change.previous_state, change.state, why)
-        self.ledger.note([alerts.alarm_changed(change, answer, self.dashboard, task)], record)
-        return answer.done
+        return alerts.alarm_changed(change, answer, self.dashboard, task), record

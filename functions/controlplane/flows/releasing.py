@@ -24,15 +24,6 @@ class Releasing:
 
         return self.change(lambda rollout, now: rollout.propose(cause, now, image=image, model=model))
 
-    def go_back(self, cause: str, back: Release) -> list[str]:
-        """Propose image and model of an earlier release instead of what serves."""
-
-        def rule(rollout: Rollout, now: datetime) -> tuple[Rollout, list[Release]]:
-            left = rollout.serving.number if rollout.serving else None
-            return rollout.propose(cause, now, image=back.image, model=back.model, takes_back=left)
-
-        return self.change(rule)
-
     def change(
         self,
         rule: Callable[[Rollout, datetime], tuple[Rollout, list[Release]]],
@@ -114,8 +105,12 @@ class Releasing:
         changed: Sequence[Release],
         noted: Sequence[alerts.Alert] = (),
         why: str | None = None,
+        beside: tuple[alerts.Alert, Record] | None = None,
     ) -> Rollout:
-        """The rollout, its releases that changed and the alerts, in one transaction with its history."""
+        """The rollout, its releases that changed and the alerts, in one transaction with its history.
+
+        `beside`: what the change comes from, such as an alarm, and what is told of that.
+        """
         now = self.clock()
         was = {
             known.number: known.state
@@ -126,6 +121,8 @@ class Releasing:
             Record(now, f"release {release.number}", was.get(release.number, ""), release.state, why or release.reason)
             for release in changed
         ]
+        if beside:
+            noted, records = [*noted, beside[0]], [*records, beside[1]]
         return self.ledger.save_rollout(after, changed, records, noted)
 
 

@@ -15,7 +15,7 @@ from ..domain import alerts, crashes
 from ..domain.judging import Fate, judge
 from ..domain.probes import Proof, Question, Verdict
 from ..domain.releases import Release, ReleaseState, Rollout, ServiceView
-from ..ports import Bucket, FailedTasks, Ledger, Looks, Prober, Service
+from ..ports import Bucket, FailedTasks, Ledger, Looks, Prober, Record, Service
 from .common import Clock, on_conflict_again
 from .releasing import Releasing, told
 
@@ -24,27 +24,17 @@ BETWEEN_LOOKS = timedelta(seconds=10)
 
 @dataclass(frozen=True)
 class TakingBack:
-    """Ends what rolls for a reason from outside, such as an alarm."""
+    """Ends what is on its way."""
 
-    ledger: Ledger
     failed_tasks: FailedTasks
     releasing: Releasing
     clock: Clock
 
-    def take_back(self, number: int, by: str, why: str) -> list[str]:
-        """The release falls if it still rolls, and the last good one goes out again. Again is nothing more."""
+    def end(self, rollout: Rollout, fate: Fate, beside: tuple[alerts.Alert, Record] | None = None) -> list[Release]:
+        """Write the end down, with what is known of the task that failed, and note who is to be told.
 
-        def step() -> list[Release]:
-            rollout = self.ledger.rollout()
-            if rollout.rolling is None or rollout.rolling.number != number:
-                return []
-            return self.end(rollout, Fate(serves=False, by=by, why=why))
-
-        changed = on_conflict_again(step)
-        return [told(release) for release in [*changed, *self.releasing.advance()]]
-
-    def end(self, rollout: Rollout, fate: Fate) -> list[Release]:
-        """Write the end down, with what is known of the task that failed, and note who is to be told."""
+        `beside`: what it ends by, when that comes from outside, such as an alarm. Raises Conflict.
+        """
         target = rollout.target
         assert target, "only what is on its way ends"
         failed = None if fate.serves else self.failed_tasks.of(target, fate.task)
@@ -54,7 +44,7 @@ class TakingBack:
             noted = [alerts.release_settled(each, settled.serving, self.releasing.service_name) for each in ended]
         else:
             noted = [alerts.went_back(target, fate, failed, self.releasing.service_name)]
-        self.releasing.save(rollout, settled, changed, noted)
+        self.releasing.save(rollout, settled, changed, noted, beside=beside)
         return changed
 
 
