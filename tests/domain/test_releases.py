@@ -165,6 +165,32 @@ class TestProposals:
         assert rollout.causes[-1] == "model m1099"
 
 
+class TestWhatWasPromised:
+    """A rollback from release 2 waits while release 2 rolls."""
+
+    def waiting(self) -> Rollout:
+        rolling = roll(push(serving_v1_m1(), V2))
+        return rolling.propose("decision 1", NOON, image=V1, model="m1", takes_back=2, why="ada: nonsense")[0]
+
+    def test_goes_on_in_a_new_model_with_its_image(self) -> None:
+        after, changed = self.waiting().propose("model m2", NOON, model="m2")
+        assert after.waiting and (after.waiting.image, after.waiting.model) == (V1, "m2")
+        assert after.waiting.takes_back == 2
+        assert after.waiting.reason.endswith(": ada: nonsense")
+        assert changed[0].reason == f"release {after.waiting.number} took its place before it rolled"
+
+    def test_ends_with_a_new_image(self) -> None:
+        after = push(self.waiting(), V3)
+        assert after.waiting and (after.waiting.image, after.waiting.takes_back) == (V3, None)
+
+    def test_is_the_reason_while_it_rolls_and_serves(self) -> None:
+        """Nobody reads in a decision's id what it was for."""
+        rollout = roll(serve(self.waiting()))
+        assert rollout.rolling and rollout.rolling.reason == "ada: nonsense"
+        served = serve(rollout).serving
+        assert served and served.reason == "ada: nonsense"
+
+
 class TestRefusals:
     def test_what_cannot_be_deployed_fails_before_anything_rolls(self) -> None:
         before = serving_v1_m1()

@@ -80,6 +80,17 @@ def a_rollback_by_a_second_person(world: World) -> Event:
     return lambda: world.on_person_decided(told)
 
 
+def a_push_over_a_waiting_rollback(world: World) -> Event:
+    world.push("v1")
+    world.on_deployment_changed(world.service.completes())
+    world.push("v2")
+    world.on_person_decided(
+        {"action": "roll_back", "release": None, "why": "It answers nonsense.", "by": "ada", "id": "d1"}
+    )
+    push = world.push("v3", told=False)
+    return lambda: world.on_image_pushed(push)
+
+
 def an_override(world: World) -> Event:
     world.scans.otherwise = FOUND
     world.push("v1")

@@ -8,7 +8,7 @@ import pytest
 from controlplane.domain.images import Push
 from controlplane.domain.releases import Release
 
-from tests.flows.fakes import FOUND, PENDING
+from tests.flows.fakes import CLEAN, FOUND, PENDING
 from tests.flows.world import World, alarm
 
 ADA = "arn:aws:iam::000000000000:user/ada"
@@ -153,6 +153,43 @@ class TestRollingBack:
         world.on_deployment_changed(world.service.completes())
         assert served(world)[0] == second.digest
 
+    def test_that_a_push_overtakes_while_it_waits_is_told(self) -> None:
+        world, _, _ = two_releases()
+        world.push("v3")
+        decide(world)
+        world.push("v5")
+        assert world.subjects[-1] == "Tidegate: release 4 was overtaken and does not roll out"
+        body = world.notifier.mails[-1].body
+        assert f"({ADA}: It answers nonsense.)" in body
+        assert f"Release 5 (push {world.images.pushes[0].digest} v5) rolls out instead" in body
+        assert "if not, roll back again" in body
+
+    def test_that_a_new_model_overtakes_keeps_image_and_end(self) -> None:
+        world, _, second = two_releases()
+        world.push("v3")
+        decide(world)
+        run = world.promoted("raw/b.csv", b"text,label\nfine,pos\nawful,neg\n")
+        mail = next(mail for mail in world.notifier.mails if "overtaken" in mail.subject)
+        assert "It has the image of release 4, and takes release 3 back too." in mail.body
+        assert "Already on its way: release 5 takes release 3 back" in decide(world, decision_id="d2")["said"]
+        world.on_deployment_changed(world.service.completes())
+        world.on_deployment_changed(world.service.completes())
+        assert served(world) == (second.digest, run.run_id)
+        world.clock.forward(minutes=11)
+        decide(world, decision_id="d3")
+        rolling = world.ledger.rollout().rolling
+        assert rolling and rolling.image == second.digest, "the model goes back, and not to what was taken back"
+
+    def test_to_what_serves_when_its_turn_comes_is_told_to_be_done(self) -> None:
+        world, _, second = two_releases()
+        world.push("v3")
+        decide(world)
+        world.on_deployment_changed(world.service.breaks())
+        world.on_deployment_changed(world.service.completes())
+        assert served(world)[0] == second.digest
+        assert world.subjects[-1] == "Tidegate: release 4 was overtaken and does not roll out"
+        assert "its image and model serve already. Release 2 serves" in world.notifier.mails[-1].body
+
     def test_drops_what_is_held(self) -> None:
         world, _, _ = two_releases()
         world.scans.otherwise = PENDING
@@ -209,6 +246,17 @@ class TestLettingGo:
         assert served(world)[0] == push.digest
         assert "Tidegate: a person let a release go (release 3)" in world.subjects
         assert not [subject for subject in world.subjects if "refused" in subject or "found" in subject]
+
+    def test_one_that_a_push_overtakes_while_it_waits_is_told(self) -> None:
+        world, _, _ = two_releases()
+        world.push("v3")
+        world.scans.otherwise = PENDING
+        world.push("v4")
+        decide(world, "release")
+        world.scans.otherwise = CLEAN
+        world.push("v5")
+        assert "Tidegate: release 4 was overtaken and does not roll out" in world.subjects
+        assert "Push it again under a new tag" in world.notifier.mails[-1].body
 
     def test_one_that_its_scan_refused_rolls_anew(self) -> None:
         world, _, _ = two_releases()

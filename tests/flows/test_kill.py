@@ -72,6 +72,7 @@ FLOWS = {
     "findings in what serves": Flow(releases.findings_in_what_serves),
     "a rollback by a person": Flow(releases.a_rollback_by_a_person, durable=True),
     "a rollback by a second person": Flow(releases.a_rollback_by_a_second_person, durable=True),
+    "a push over a waiting rollback": Flow(releases.a_push_over_a_waiting_rollback),
     "an override": Flow(releases.an_override, durable=True),
     "a held release let go": Flow(releases.a_held_release_let_go, durable=True),
     "a completion": Flow(releases.a_completion),

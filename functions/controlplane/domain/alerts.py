@@ -162,6 +162,30 @@ def person_decided(decision: Decision, plan: Plan, release: Release) -> Alert:
     )
 
 
+def release_overtaken(waited: Release, instead: Release | None, serving: Release | None, service: str) -> Alert:
+    """`waited` was promised to people and does not roll; `instead` does, or what serves is the same already."""
+    if instead is None:
+        done, to_do = f"Nothing: its image and model serve already. {_now_serves(serving)}", "Nothing."
+    else:
+        done = f"Release {instead.number} ({instead.cause}) rolls out instead, and you are told how it ends."
+        if waited.takes_back is not None and instead.takes_back == waited.takes_back:
+            done += f" It has the image of release {waited.number}, and takes release {waited.takes_back} back too."
+        to_do = (
+            f"See whether release {instead.number} mends it; if not, roll back again."
+            if waited.takes_back is not None
+            else "Push it again under a new tag, if you still want it."
+        )
+    return Alert.of(
+        f"release {waited.number} {ReleaseState.RETIRED}",
+        f"Tidegate: release {waited.number} was overtaken and does not roll out",
+        happened=f"Release {waited.number} waited for its turn ({waited.reason}), and was overtaken.",
+        why="Of the releases that wait, only the newest rolls." if instead else "There is nothing to roll out.",
+        done=done,
+        to_do=to_do,
+        look=f"ECS service {service}",
+    )
+
+
 def scan_refused(release: Release, serving: Release | None, repository: str) -> Alert:
     """FAILED by its scan, before it rolled."""
     return Alert.of(

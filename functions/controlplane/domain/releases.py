@@ -51,6 +51,16 @@ class Release:
     by: str = ""
     failed: FailedTask | None = None
 
+    @property
+    def is_promised(self) -> bool:
+        """A person decided it, or an alarm did, and people were told that it rolls out."""
+        return self.takes_back is not None or self.overridden or self.cause.startswith("decision ")
+
+    @property
+    def story(self) -> str:
+        """Who wanted it and why, where somebody did; else what proposed it."""
+        return self.reason if self.is_promised else self.cause
+
     def now(self, state: ReleaseState, at: datetime, reason: str) -> Release:
         return replace(self, state=state, since=at, reason=reason)
 
@@ -145,7 +155,10 @@ class Rollout:
         takes_back: int | None = None,
         why: str = "",
     ) -> tuple[Rollout, list[Release]]:
-        """The rollout with this proposal in it, and the releases that changed. A known cause changes nothing."""
+        """The rollout with this proposal in it, and the releases that changed. A known cause changes nothing.
+
+        A new model goes on with the image that waits, and with what was promised of that.
+        """
         if cause in self.causes:
             return self, []
         known = replace(self.knowing(cause), image=image or self.image, model=model or self.model)
@@ -154,19 +167,26 @@ class Rollout:
         changed: list[Release] = []
         if image and not cause.startswith(("alarm ", "crash ")):
             known, changed = known.without_held(now)
-        if waited := self.waiting:
+        waited = self.waiting
+        heir_of = waited if waited and waited.is_promised and image is None else None
+        if waited:
             image, model = image or waited.image, model or waited.model
-            changed.append(waited.now(ReleaseState.RETIRED, now, "a newer proposal took its place before it rolled"))
-        if self.rolling is None and self.serving and self._serves(image, model):
+        serves = self.rolling is None and self._serves(image, model)
+        if waited:
+            instead = "what serves already was proposed" if serves else f"release {self.count + 1} took its place"
+            changed.append(waited.now(ReleaseState.RETIRED, now, f"{instead} before it rolled"))
+        if serves:
             return replace(known, waiting=None), changed
+        inherited = f", with the image of release {heir_of.number}: {heir_of.reason}" if heir_of else ""
         proposed = Release(
             number=self.count + 1,
             cause=cause,
             image=image,
             model=model,
             since=now,
-            reason=why or cause,
-            takes_back=takes_back,
+            reason=f"{why or cause}{inherited}",
+            takes_back=heir_of.takes_back if heir_of else takes_back,
+            overridden=heir_of is not None and heir_of.overridden,
         )
         return replace(known, count=proposed.number, waiting=proposed), [*changed, proposed]
 
@@ -207,7 +227,7 @@ class Rollout:
         if base and (image, model) == (base.image, base.model):
             retired = self.waiting.now(ReleaseState.RETIRED, now, "the same image and model serve already")
             return replace(self, waiting=None), retired
-        rolling = replace(self.waiting, image=image, model=model).now(ReleaseState.ROLLING, now, self.waiting.cause)
+        rolling = replace(self.waiting, image=image, model=model).now(ReleaseState.ROLLING, now, self.waiting.story)
         return replace(self, waiting=None, rolling=rolling, look_at=None), rolling
 
     def left(self, primary: Deployment, now: datetime) -> tuple[Rollout, Release | None]:
@@ -250,7 +270,7 @@ class Rollout:
             return self._back(fate, now)
         if not fate.serves:
             return self._fallen(fate, now, failed)
-        served = self.rolling.now(ReleaseState.SERVING, now, self.rolling.cause)
+        served = self.rolling.now(ReleaseState.SERVING, now, self.rolling.story)
         served = replace(served, deployment=fate.deployment)
         retired = (
             [self.serving.now(ReleaseState.RETIRED, now, f"release {served.number} serves")] if self.serving else []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ..domain import alerts
-from ..domain.releases import Release, Rollout
+from ..domain.releases import Release, ReleaseState, Rollout
 from ..ports import Ledger, Record, Service
 from .common import Clock, on_conflict_again
 
@@ -121,9 +121,16 @@ class Releasing:
             Record(now, f"release {release.number}", was.get(release.number, ""), release.state, why or release.reason)
             for release in changed
         ]
+        waited = before.waiting
+        if waited and waited.is_promised and waited.number in {each.number for each in changed if _is_over(each)}:
+            noted = [*noted, alerts.release_overtaken(waited, after.waiting, after.serving, self.service_name)]
         if beside:
             noted, records = [*noted, beside[0]], [*records, beside[1]]
         return self.ledger.save_rollout(after, changed, records, noted)
+
+
+def _is_over(release: Release) -> bool:
+    return release.state is ReleaseState.RETIRED
 
 
 def told(release: Release) -> str:
