@@ -112,7 +112,9 @@ def with_github_claims(principal: Claims) -> Claims:
 
 
 def ecs_resource(body: Mapping[str, Any], region: str, account: str) -> str:
-    """The service, task or revision that the call is about; "" when it is about something else."""
+    """What the call is about: service, task, revision of either; "" when it is something else."""
+    if "containerDefinitions" in body:
+        return f"arn:aws:ecs:{region}:{account}:task-definition/{body.get('family')}:*"
     cluster = str(body.get("cluster", "default")).rpartition("/")[2]
     for kind, names in (
         ("service", [body.get("service"), *(body.get("services") or [])]),

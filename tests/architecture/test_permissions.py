@@ -23,7 +23,7 @@ ANY_RESOURCE = {
     "ShiftRole.SeeTheBalancer": "elasticloadbalancing:Describe* know no resources",
     "OnTrafficShifting.SeeTasksOfTheCluster": "as RollService.SeeTasks",
     "OnTrafficShifting.ReadRevisions": "ecs:DescribeTaskDefinition knows no resources",
-    "RollService.ReadAndRegisterRevisions": "ecs:DescribeTaskDefinition and RegisterTaskDefinition know no resources",
+    "RollService.ReadRevisions": "ecs:DescribeTaskDefinition knows no resources",
 }
 
 
@@ -53,6 +53,26 @@ def test_any_resource_only_from_the_list_with_reasons() -> None:
     used = {name for name, statement in ALLOWED if "*" in listed(statement.get("Resource", []))}
     assert used == set(ANY_RESOURCE)
     assert all(ANY_RESOURCE.values())
+
+
+def test_a_revision_is_registered_in_the_one_family_alone() -> None:
+    family = RESOURCES["TaskDefinition"]["Properties"]["Family"]["Fn::Sub"]
+    [statement] = [s for _, s in ALLOWED if "ecs:RegisterTaskDefinition" in listed(s["Action"])]
+    assert statement["Resource"]["Fn::Sub"].endswith(f":task-definition/{family}:*")
+
+
+def test_who_reads_revisions_or_deployments_of_a_service_may_see_the_service_too() -> None:
+    """ECS asks for both (Service Authorization Reference, list_amazonelasticcontainerservice)."""
+    for action, kind in (
+        ("ecs:DescribeServiceRevisions", "service-revision"),
+        ("ecs:DescribeServiceDeployments", "service-deployment"),
+    ):
+        places: dict[str, set[str]] = {}
+        for name, statement in ALLOWED:
+            if action in listed(statement["Action"]):
+                told = {r["Fn::Sub"].split(":")[5].split("/")[0] for r in listed(statement["Resource"])}
+                places.setdefault(name.partition(".")[0], set()).update(told)
+        assert all(kinds == {"service", kind} for kinds in places.values()), places
 
 
 def test_a_role_is_handed_on_to_one_service_alone() -> None:

@@ -180,7 +180,7 @@ def test_every_settings_class_is_a_functions() -> None:
 
 
 def test_what_serves_is_asked_anew_whenever_the_task_definition_would_change() -> None:
-    """ServingRelease's properties cover everything else that the task definition depends on (docs: DESIGN, rollout)."""
+    """ServingRelease's properties cover everything else that the task definition depends on."""
     depends_on = references(RESOURCES["TaskDefinition"]["Properties"])
     foreign = {name for name in depends_on if not name.startswith("ServingRelease")}
     asked = RESOURCES["ServingRelease"]["Properties"]

@@ -85,6 +85,15 @@ def test_two_deploys_never_overlap_and_none_is_ended_in_the_middle() -> None:
         assert told["group"] == f"{name}-${{{{ inputs.environment || 'dev' }}}}"
 
 
+@pytest.mark.parametrize("name", ["deploy", "image"])
+def test_nothing_goes_to_aws_before_the_tests_have_passed(name: str) -> None:
+    told = WORKFLOWS[name]["jobs"]
+    assert told["test"]["uses"] == "./.github/workflows/test.yml"
+    for job, what in told.items():
+        assert ("environment" in what) == (what.get("needs") == "test"), job
+        assert "if" not in what or job == "test", "a job that is skipped skips those that need it"
+
+
 def test_the_image_is_built_when_it_changed() -> None:
     assert WORKFLOWS["image"]["on"]["push"] == {"branches": ["main"], "paths": ["inference_image/**"]}
 

@@ -39,6 +39,11 @@ def test_a_call_about_tasks_is_checked_on_the_task() -> None:
     assert named("ecs", {"cluster": "c", "tasks": ["t"]}) == "arn:aws:ecs:eu-west-1:1:task/c/t"
 
 
+def test_a_revision_is_registered_in_its_family() -> None:
+    body = {"family": "s-inference", "containerDefinitions": [{"name": "c"}]}
+    assert named("ecs", body) == "arn:aws:ecs:eu-west-1:1:task-definition/s-inference:*"
+
+
 def test_what_a_log_stream_holds_is_read_by_the_streams_name() -> None:
     asked = {"logGroupName": "/g", "logStreamName": "task/inference/t"}
     stream = "arn:aws:logs:eu-west-1:1:log-group:/g:log-stream:task/inference/t"
