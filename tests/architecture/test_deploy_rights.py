@@ -1,6 +1,6 @@
 """CloudFormation's handlers of the template's resources call nothing that pipeline.yaml's service role may not.
 
-What a handler calls is in AWS's schema of its resource (`handlers.<operation>.permissions`), which cfn-lint brings along:
+What a handler calls is in AWS's schema of its resource (`handlers.<operation>.permissions`), which cfn-lint brings:
 https://docs.aws.amazon.com/cloudformation-cli/latest/userguide/resource-type-schema.html
 On which resource it acts is in the Service Authorization Reference:
 https://docs.aws.amazon.com/service-authorization/latest/reference/
@@ -55,7 +55,7 @@ NAMED = {  # what of the stack is meant by a type, or by an action on another th
     "Custom": f"arn:aws:lambda:{AT}:function:tidegate-dev-OnStackDeploying-1A",
     "iam:*RolePolicy": "arn:aws:iam::111122223333:role/tidegate-dev-TaskRole-1A",
     "iam:*Role": "arn:aws:iam::111122223333:role/tidegate-dev-TaskRole-1A",
-    "iam:CreateServiceLinkedRole": "arn:aws:iam::111122223333:role/aws-service-role/ecs.amazonaws.com/ServiceRoleForECS",
+    "iam:CreateServiceLinkedRole": "arn:aws:iam::111122223333:role/aws-service-role/ecs.amazonaws.com/RoleForECS",
     "cloudwatch:*Alarm*": f"arn:aws:cloudwatch:{AT}:alarm:tidegate-dev-cpu-high",
     "lambda:GetLayerVersion": f"arn:aws:lambda:{AT}:layer:tidegate-dev-trainer:3",
     "s3:GetObject*": "arn:aws:s3:::ci-tidegate-dev-artifactbucket-1a/tidegate-dev/0a1b",

@@ -70,7 +70,7 @@ def test_who_reads_revisions_or_deployments_of_a_service_may_see_the_service_too
         places: dict[str, set[str]] = {}
         for name, statement in ALLOWED:
             if action in listed(statement["Action"]):
-                told = {r["Fn::Sub"].split(":")[5].split("/")[0] for r in listed(statement["Resource"])}
+                told = {r["Fn::Sub"].rpartition(":")[2].split("/")[0] for r in listed(statement["Resource"])}
                 places.setdefault(name.partition(".")[0], set()).update(told)
         assert all(kinds == {"service", kind} for kinds in places.values()), places
 
