@@ -73,8 +73,11 @@ def crashing_of(s: RolloutSettings) -> Crashing:
     )
 
 
+PROBE_SECONDS = 150  # the probe's own time limit, in template.yaml
+
+
 def prober_of(s: RolloutSettings | settings.OnTrafficShifting) -> LambdaProber:
-    patient = ClientConfig(read_timeout=35, retries={"total_max_attempts": 1})  # the probe itself has 30 s
+    patient = ClientConfig(read_timeout=PROBE_SECONDS + 5, retries={"total_max_attempts": 1})
     return LambdaProber(boto3.client("lambda", config=patient), s.probe_function)
 
 

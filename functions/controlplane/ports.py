@@ -279,7 +279,9 @@ class Tasks(Protocol):
     """The tasks themselves, by address. Raises Unanswered."""
 
     def get(self, address: str, path: str) -> Reply: ...
-    def post(self, address: str, path: str, body: Mapping[str, Any]) -> Reply: ...
+    def post(self, address: str, path: str, body: Mapping[str, Any], seconds: float) -> Reply:
+        """Waits for the answer so long and no longer."""
+        ...
 
 
 class FailedTasks(Protocol):

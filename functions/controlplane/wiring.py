@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -177,9 +178,11 @@ def on_deployment_changed(environ: Environ = os.environ) -> Callable[[], list[st
     return settle
 
 
-def on_probe_asked(environ: Environ = os.environ) -> Callable[[Question, Sequence[str]], list[tuple[str, Proof]]]:
+def on_probe_asked(
+    environ: Environ = os.environ,
+) -> Callable[[Question, Sequence[str], float], list[tuple[str, Proof]]]:
     settings.OnProbeAsked.load(environ)
-    return Probing(HttpTasks()).ask
+    return Probing(HttpTasks(), time.monotonic).ask
 
 
 def on_traffic_shifting(environ: Environ = os.environ) -> Callable[[str, str], Shift]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -70,13 +72,17 @@ def task() -> Iterator[tuple[str, dict[str, tuple[int, Any]]]]:
     serving.join()
 
 
+def asking(seconds: float = 8) -> Probing:
+    return Probing(HttpTasks(seconds), time.monotonic)
+
+
 def test_a_task_is_asked_over_http(task: tuple[str, dict[str, tuple[int, Any]]]) -> None:
     address, answers = task
-    assert Probing(HttpTasks()).ask(QUESTION, [address]) == [
+    assert asking().ask(QUESTION, [address], within=60) == [
         (address, Proof(Verdict.AGREES, "all 2 rows of the golden set got the trainer's labels"))
     ]
     answers["dull"] = 200, "pos"
-    [(_, proof)] = Probing(HttpTasks()).ask(QUESTION, [address])
+    [(_, proof)] = asking().ask(QUESTION, [address], within=60)
     assert proof.verdict is Verdict.DISAGREES and "1 of 2 rows" in proof.why
 
 
@@ -91,8 +97,93 @@ def test_a_task_that_is_not_there_gave_no_answer(task: tuple[str, dict[str, tupl
     nobody = "127.0.0.1:1"
     with pytest.raises(Unanswered):
         HttpTasks().get(nobody, "/version")
-    proofs = dict(Probing(HttpTasks(seconds=1)).ask(QUESTION, [nobody, address]))
+    proofs = dict(asking(seconds=1).ask(QUESTION, [nobody, address], within=60))
     assert (proofs[nobody].verdict, proofs[address].verdict) == (Verdict.NO_ANSWER, Verdict.AGREES)
+
+
+class Slow(BaseHTTPRequestHandler):
+    """A task whose model takes its time, one request after the other; `held` is one that never gets an answer."""
+
+    sizes: list[int]
+    held: threading.Event
+    answers_after: int
+
+    def do_GET(self) -> None:  # noqa: N802
+        self._say({"/version": {"release": "7", "digest": DIGEST, "model": "films-1"}}.get(self.path, {"ready": True}))
+
+    def do_POST(self) -> None:  # noqa: N802
+        texts = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["texts"]
+        if len(self.sizes) >= self.answers_after:
+            self.held.wait()
+        self.sizes.append(len(texts))
+        self._say({"predictions": [{"label": "neg" if text == "odd" else "pos"} for text in texts]})
+
+    def _say(self, body: Any) -> None:
+        content = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        with contextlib.suppress(BrokenPipeError):
+            self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Quiet."""
+
+
+@contextlib.contextmanager
+def slow_task(answers_after: int) -> Iterator[tuple[str, list[int]]]:
+    """Its address, and how many texts each answered request had; so many requests get an answer, the next none."""
+    sizes, held = list[int](), threading.Event()
+    handler = type("Handler", (Slow,), {"sizes": sizes, "held": held, "answers_after": answers_after})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}", sizes
+    finally:
+        held.set()
+        server.shutdown()
+        server.server_close()
+        serving.join()
+
+
+class TestALargeModel:
+    rows = tuple(GoldenRow(f"text {number}", "pos") for number in range(10))
+
+    def test_its_golden_set_is_asked_a_few_rows_at_a_time(self) -> None:
+        with slow_task(answers_after=99) as (address, sizes):
+            [(_, proof)] = asking().ask(Question(7, DIGEST, "films-1", self.rows), [address], within=60)
+        assert (proof.verdict, sizes) == (Verdict.AGREES, [4, 4, 2])
+
+    def test_what_it_could_not_answer_in_time_is_no_disagreement(self) -> None:
+        with slow_task(answers_after=1) as (address, _):
+            [(_, proof)] = asking().ask(Question(7, DIGEST, "films-1", self.rows), [address], within=1)
+        assert proof.verdict is Verdict.NO_ANSWER
+        assert "4 of 10 rows of the golden set agree, the next got no answer in time" in proof.why
+
+    def test_what_it_did_answer_can_disagree(self) -> None:
+        with slow_task(answers_after=1) as (address, _):
+            rows = (GoldenRow("odd", "pos"), *self.rows)
+            [(_, proof)] = asking().ask(Question(7, DIGEST, "films-1", rows), [address], within=1)
+        assert proof.verdict is Verdict.DISAGREES and "1 of 4 rows" in proof.why
+
+    def test_a_request_waits_no_longer_than_what_is_left_of_the_time(self) -> None:
+        class Tasks:
+            now, waits = 0.0, list[float]()
+
+            def get(self, *_: str) -> Reply:
+                return Reply(200, {"release": "7", "digest": DIGEST, "model": "films-1"})
+
+            def post(self, _address: str, _path: str, body: Any, seconds: float) -> Reply:
+                self.waits.append(seconds)
+                self.now += 40
+                return Reply(200, {"predictions": [{"label": "pos"}] * len(body["texts"])})
+
+        tasks = Tasks()
+        asked = Question(7, DIGEST, "films-1", self.rows)
+        [(_, proof)] = Probing(tasks, lambda: tasks.now).ask(asked, ["a:1"], within=70)
+        assert tasks.waits == [70, 30]
+        assert proof.verdict is Verdict.NO_ANSWER and "8 of 10 rows" in proof.why
 
 
 class TestTheFunctionThatAsks:
@@ -125,6 +216,14 @@ class TestTheFunctionThatAsks:
             told = {"tasks": [{"address": address, "verdict": "AGREES", "why": ""} for address in part]}
             stub.add_response("invoke", {"Payload": self.reply(told)})
         assert set(LambdaProber(client, "probe").ask(QUESTION, addresses)) == set(addresses)
+
+    def test_after_a_call_that_took_long_the_others_are_left_for_the_next_look(self, stubbed: Stubs) -> None:
+        client, stub = stubbed("lambda")
+        addresses = [f"10.77.0.{number}:8080" for number in range(10)]
+        told = {"tasks": [{"address": address, "verdict": "AGREES", "why": ""} for address in addresses[:8]]}
+        stub.add_response("invoke", {"Payload": self.reply(told)})
+        hour = iter([0.0, 60.0])
+        assert list(LambdaProber(client, "probe", lambda: next(hour)).ask(QUESTION, addresses)) == addresses[:8]
 
     @pytest.mark.parametrize("code", ["TooManyRequestsException", "ServiceException", "AccessDeniedException"])
     def test_a_call_that_was_refused_is_no_answer_and_the_others_are_left_for_later(

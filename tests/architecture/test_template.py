@@ -232,6 +232,14 @@ def test_the_log_streams_are_where_last_words_are_looked_for() -> None:
     assert container["LogConfiguration"]["Options"]["awslogs-stream-prefix"] == PREFIX
 
 
+def test_who_waits_for_the_probe_has_more_time_than_it() -> None:
+    from controlplane.parts import PROBE_SECONDS
+
+    assert FUNCTIONS["OnProbeAsked"]["Timeout"] == PROBE_SECONDS
+    waiting = [told for told in FUNCTIONS.values() if "PROBE_FUNCTION" in told["Environment"]["Variables"]]
+    assert waiting and all(told["Timeout"] > PROBE_SECONDS + 20 for told in waiting)
+
+
 def test_the_probe_reaches_tasks_and_may_do_nothing_else() -> None:
     probe = FUNCTIONS["OnProbeAsked"]
     assert (probe["Policies"], probe["VpcConfig"]["SecurityGroupIds"]) == ([], [{"Ref": "ProbeSecurityGroup"}])
@@ -281,16 +289,17 @@ class TestDeadLetters:
 
     def test_every_queue_that_a_function_reads_hands_over_after_some_tries(self) -> None:
         queues = of_type("AWS::SQS::Queue")
+        usual = TEMPLATE["Globals"]["Function"]["Timeout"]
         read = {
-            references(event["Properties"]["Queue"]).pop().removesuffix(".Arn")
+            references(event["Properties"]["Queue"]).pop().removesuffix(".Arn"): properties.get("Timeout", usual)
             for properties in FUNCTIONS.values()
             for event in properties.get("Events", {}).values()
             if event["Type"] == "SQS"
         }
         assert read
-        for name in read:
+        for name, timeout in read.items():
             assert queues[name]["RedrivePolicy"]["maxReceiveCount"] >= 5, name
-            assert queues[name]["VisibilityTimeout"] >= 6 * TEMPLATE["Globals"]["Function"]["Timeout"], name
+            assert queues[name]["VisibilityTimeout"] >= 6 * timeout, name
 
     def test_dead_letters_are_kept_for_two_weeks_and_all_raise_the_alarm(self) -> None:
         dead = {name: queue for name, queue in of_type("AWS::SQS::Queue").items() if name.endswith("DeadLetters")}

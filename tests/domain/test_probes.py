@@ -15,6 +15,7 @@ from controlplane.domain.probes import (
     of_answers,
     of_readiness,
     of_version,
+    requests,
 )
 
 DIGEST = "sha256:" + "7" * 64
@@ -105,3 +106,27 @@ class TestWhatIsAsked:
     @pytest.mark.parametrize("told", [None, {}, ["warm"], [{"text": 1, "label": "pos"}], [{"text": "warm"}]])
     def test_what_is_no_golden_set_is_none(self, told: object) -> None:
         assert golden_rows(told) == ()
+
+
+class TestALongGoldenSet:
+    LONG = Question(7, DIGEST, "films-1", tuple(GoldenRow(f"text {number}", "pos") for number in range(6)))
+
+    def test_is_asked_in_several_requests(self) -> None:
+        assert [len(rows) for rows in requests(self.LONG)] == [4, 2]
+        assert list(requests(BARE)) == []
+
+    def test_agrees_when_every_row_does(self) -> None:
+        proof = of_answers(self.LONG, answers(*["pos"] * 4), answers("pos", "pos"))
+        assert proof == Proof(Verdict.AGREES, "all 6 rows of the golden set got the trainer's labels")
+
+    def test_that_is_answered_in_part_neither_agrees_nor_disagrees(self) -> None:
+        proof = of_answers(self.LONG, answers(*["pos"] * 4), silence="TimeoutError")
+        assert proof.verdict is Verdict.NO_ANSWER
+        assert "4 of 6 rows of the golden set agree" in proof.why and "TimeoutError" in proof.why
+
+    def test_disagrees_by_the_rows_that_were_answered(self) -> None:
+        proof = of_answers(self.LONG, answers("pos", "pos", "pos", "neg"), silence="TimeoutError")
+        assert proof.verdict is Verdict.DISAGREES and "1 of 4 rows" in proof.why
+
+    def test_of_a_task_in_trouble_on_the_way_is_not_ready(self) -> None:
+        assert of_answers(self.LONG, answers(*["pos"] * 4), Reply(503)).verdict is Verdict.NOT_READY

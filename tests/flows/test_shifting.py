@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from controlplane.domain.probes import Proof, Verdict
 from controlplane.domain.shifting import May
 
@@ -35,6 +37,17 @@ def test_asked_again_it_says_the_same_and_nothing_was_changed() -> None:
     before = world.ledger.rollout()
     assert world.on_traffic_shifting() == world.on_traffic_shifting()
     assert world.ledger.rollout() == before
+
+
+def test_a_task_that_proved_itself_to_a_look_is_not_asked_again() -> None:
+    world = World()
+    green(world)
+    rollout = world.ledger.rollout()
+    assert rollout.rolling
+    known = replace(rollout.rolling, proved=(world.service.view().tasks[0].task_id,))
+    world.ledger.save_rollout(replace(rollout, rolling=known), [], [])
+    assert world.on_traffic_shifting().may is May.SUCCEEDED
+    assert [addresses for _, addresses in world.prober.asked] == [("10.77.2.1:8080",)]
 
 
 def test_tasks_that_cannot_be_asked_yet_keep_it_waiting() -> None:

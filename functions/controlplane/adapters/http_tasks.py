@@ -10,7 +10,7 @@ from typing import Any
 from ..domain.probes import Reply
 from ..ports import Unanswered
 
-SECONDS = 8.0
+SECONDS = 8.0  # for what a task answers without work
 MOST = 4_000_000  # bytes of an answer
 
 
@@ -19,13 +19,13 @@ class HttpTasks:
         self._seconds = seconds
 
     def get(self, address: str, path: str) -> Reply:
-        return self._ask(address, "GET", path, None)
+        return self._ask(address, "GET", path, None, self._seconds)
 
-    def post(self, address: str, path: str, body: Mapping[str, Any]) -> Reply:
-        return self._ask(address, "POST", path, json.dumps(body).encode())
+    def post(self, address: str, path: str, body: Mapping[str, Any], seconds: float) -> Reply:
+        return self._ask(address, "POST", path, json.dumps(body).encode(), seconds)
 
-    def _ask(self, address: str, method: str, path: str, body: bytes | None) -> Reply:
-        connection = http.client.HTTPConnection(address, timeout=self._seconds)
+    def _ask(self, address: str, method: str, path: str, body: bytes | None, seconds: float) -> Reply:
+        connection = http.client.HTTPConnection(address, timeout=seconds)
         headers = {"Content-Type": "application/json"} if body else {}
         try:
             connection.request(method, path, body, headers)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -14,18 +15,21 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
 AT_ONCE = 8  # addresses a call: the function asks as many at once
+LONG = 15.0  # seconds of a call after which the others are left for the next look
 
 
 class LambdaProber:
-    def __init__(self, functions: LambdaClient, function: str) -> None:
-        self._functions, self._function = functions, function
+    def __init__(self, functions: LambdaClient, function: str, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._functions, self._function, self._seconds = functions, function, seconds
 
     def ask(self, question: Question, addresses: Sequence[str]) -> Mapping[str, Proof]:
-        """Some at a time; after some that were silent, and so took long, the others are left for the next look."""
+        """Some at a time; after some that were silent or took long, the others are left for the next look."""
         proofs: dict[str, Proof] = {}
+        began = self._seconds()
         for start in range(0, len(addresses), AT_ONCE):
             proofs |= self._ask(question, addresses[start : start + AT_ONCE])
-            if any(proof.verdict is Verdict.NO_ANSWER for proof in proofs.values()):
+            silent = any(proof.verdict is Verdict.NO_ANSWER for proof in proofs.values())
+            if silent or self._seconds() - began > LONG:
                 break
         return proofs
 

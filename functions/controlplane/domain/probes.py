@@ -6,13 +6,14 @@ The golden set is a few dozen rows that the trainer published with the model, wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 SHOWN = 60  # characters of a text in a sentence for people
 MOST_BYTES = 1_000_000  # of golden texts in one question; Lambda takes 6 MB
+ROWS_AT_ONCE = 4  # in one request: users' requests go on between two, and what nobody waits for any more is soon done
 MOST_CHARACTERS = 100_000  # of one text, as serving takes it
 
 
@@ -96,23 +97,36 @@ def of_readiness(question: Question, reply: Reply) -> Proof | None:
     return Proof(Verdict.NOT_READY, f"GET /ready answered {reply.status}: {said.get('reason') or 'no reason'}")
 
 
-def of_answers(question: Question, reply: Reply) -> Proof:
-    """POST /predict with the golden texts, compared with the trainer's labels."""
-    if reply.status >= 500:
-        return Proof(Verdict.NOT_READY, f"POST /predict answered {reply.status}")
-    labels = _labels(reply)
-    if labels is None or len(labels) != len(question.rows):
-        told = f"POST /predict with {len(question.rows)} texts answered {reply.status}"
-        return Proof(Verdict.DISAGREES, f"{told}, not what the contract serving.json says")
-    others = [(row, label) for row, label in zip(question.rows, labels, strict=True) if row.label != label]
-    if not others:
-        return Proof(Verdict.AGREES, f"all {len(question.rows)} rows of the golden set got the trainer's labels")
-    row, got = others[0]
-    example = f"{row.text[:SHOWN]!r} got {got!r}, but the trainer got {row.label!r}"
-    return Proof(
-        Verdict.DISAGREES,
-        f"golden set: {len(others)} of {len(question.rows)} rows got another label, e.g. {example}",
-    )
+def requests(question: Question) -> Iterator[tuple[GoldenRow, ...]]:
+    """The golden rows of each POST /predict, in order."""
+    for start in range(0, len(question.rows), ROWS_AT_ONCE):
+        yield question.rows[start : start + ROWS_AT_ONCE]
+
+
+def of_answers(question: Question, *replies: Reply, silence: str = "") -> Proof:
+    """What the requests got, compared with the trainer's labels; `silence` says why the last ones got no answer.
+
+    Rows that got no answer in time are no disagreement.
+    """
+    others, agreed = [], 0
+    for rows, reply in zip(requests(question), replies, strict=False):
+        if reply.status >= 500:
+            return Proof(Verdict.NOT_READY, f"POST /predict answered {reply.status}")
+        labels = _labels(reply)
+        if labels is None or len(labels) != len(rows):
+            told = f"POST /predict with {len(rows)} texts answered {reply.status}"
+            return Proof(Verdict.DISAGREES, f"{told}, not what the contract serving.json says")
+        others += [(row, label) for row, label in zip(rows, labels, strict=True) if row.label != label]
+        agreed += sum(row.label == label for row, label in zip(rows, labels, strict=True))
+    if others:
+        row, got = others[0]
+        example = f"{row.text[:SHOWN]!r} got {got!r}, but the trainer got {row.label!r}"
+        counted = f"{len(others)} of {agreed + len(others)} rows got another label"
+        return Proof(Verdict.DISAGREES, f"golden set: {counted}, e.g. {example}")
+    if agreed < len(question.rows):
+        told = f"{agreed} of {len(question.rows)} rows of the golden set agree, the next got no answer in time"
+        return Proof(Verdict.NO_ANSWER, f"{told}: {silence}. More CPU (TaskCpu) or a smaller model answers sooner")
+    return Proof(Verdict.AGREES, f"all {len(question.rows)} rows of the golden set got the trainer's labels")
 
 
 def _labels(reply: Reply) -> Sequence[object] | None:

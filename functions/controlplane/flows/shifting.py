@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from ..domain.probes import Question
+from ..domain.probes import Proof, Question, Verdict
 from ..domain.shifting import May, Shift, may_shift
 from ..ports import Bucket, Ledger, Looks, Prober, Revisions, Service
 
@@ -24,16 +24,19 @@ class Shifting:
     looks: Looks
 
     def ask(self, revision: str) -> Shift:
-        """Every task is asked anew: what it proved before the test listener led to it is not what counts now."""
+        """A task that proved itself to the rollout's own looks is not asked again: a large model takes its time."""
         release = self.revisions.release_of(revision)
         rollout, view = self.ledger.rollout(), self.service.view()
         rolling, primary = rollout.rolling, view.primary
         if rolling and primary and release == primary.release == rolling.number:
-            addresses = {task.address: task.task_id for task in view.tasks if task.address}
-            rows = self.bucket.golden(rolling.model) if rolling.model else ()
-            question = Question(rolling.number, rolling.image or "", rolling.model, rows)
-            proofs = self.prober.ask(question, list(addresses))
-            view = view.with_proofs({addresses[address]: proof for address, proof in proofs.items()})
+            known = {task_id: Proof(Verdict.AGREES) for task_id in rolling.proved}
+            to_ask = {task.address: task.task_id for task in view.tasks if task.address and task.task_id not in known}
+            if to_ask:
+                rows = self.bucket.golden(rolling.model) if rolling.model else ()
+                question = Question(rolling.number, rolling.image or "", rolling.model, rows)
+                proofs = self.prober.ask(question, list(to_ask))
+                known |= {to_ask[address]: proof for address, proof in proofs.items()}
+            view = view.with_proofs(known)
         shift = may_shift(rollout, release, view)
         if shift.may is May.FAILED:
             self.looks.again(timedelta(0))
