@@ -60,7 +60,9 @@ class FolderStore:
 
     def keys(self, prefix: str) -> list[str]:
         begin, home = self._home(prefix)
-        found = (begin + path.relative_to(home).as_posix() for path in home.rglob("*") if _is_whole(path))
+        # os.walk, not rglob, which fails on a folder that another thread deletes meanwhile.
+        paths = (Path(folder, name) for folder, _, names in os.walk(home) for name in names)
+        found = (begin + path.relative_to(home).as_posix() for path in paths if _is_whole(path))
         return sorted(key for key in found if key.startswith(prefix))
 
     def delete(self, keys: list[str]) -> None:

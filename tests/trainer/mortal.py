@@ -92,9 +92,8 @@ class DoomedWatch(Watch):
             return Interrupted("Spot notice: terminate soon", "spot")
         if self.how == "SIGKILL":
             saved = lambda: bool(complete(self.store.keys("checkpoints/mortal/")))  # noqa: E731
-            wait_until(
-                saved, 30, "The first checkpoint", every=0.001
-            )  # killed before it, there is nothing to go on from
+            # Killed before it, there is nothing to go on from.
+            wait_until(saved, 30, "The first checkpoint", every=0.001)
             os.kill(os.getpid(), signal.SIGKILL)
         self.store.puts = 0
         raise Killed
