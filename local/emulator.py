@@ -19,6 +19,7 @@ for every other action. Added:
 - A function that fails on an event of a rule is asked again (`local/rule_targets.py`).
 - Functions run in a Python with nothing but what AWS gives them (`local/lambda_python.py`).
 - The old tasks of a completed deployment drain together.
+- What changed leaves a mark for the parts that watch, and tasks that run are asked for seldom (`local/idle.py`).
 - GET /health goes to the load balancer's targets; the emulator keeps /_ministack/health.
 - PutParameter accepts public names (/aws/service/...), so that the deploy can put the machine images there.
 """
@@ -41,6 +42,7 @@ from local import capacity, pricing, scans
 from local.account import TARGET, quota
 from local.aws import Aws
 from local.ecr import as_aws_does
+from local.idle import leave_marks, looking_seldom, picture
 from local.lambda_python import bare_python, in_bare_python
 from local.permissions import across_lines, as_aws_acts, as_aws_names, with_github_claims, with_keys
 from local.prices import PRODUCT, spot_prices
@@ -242,7 +244,20 @@ def complete(folder: Path, state: Path, here: Aws) -> None:
     from ministack import app
     from ministack.core import concurrency, iam_actions, iam_evaluator, lambda_runtime, router
     from ministack.core.responses import error_response_json, get_account_id, get_region, json_response
-    from ministack.services import ec2, ecr, ecs, eventbridge, iam, lambda_svc, scheduler, ssm, sts, tagging
+    from ministack.services import (
+        cloudwatch,
+        ec2,
+        ecr,
+        ecs,
+        eventbridge,
+        iam,
+        lambda_svc,
+        scheduler,
+        sns,
+        ssm,
+        sts,
+        tagging,
+    )
     from ministack.services.cloudformation import provisioners
 
     def whose() -> str:
@@ -286,11 +301,13 @@ def complete(folder: Path, state: Path, here: Aws) -> None:
         app.SERVICE_HANDLERS[name] = json_service(answer)
     app.SERVICE_HANDLERS["ecr"] = as_aws_does(ecr, app.SERVICE_HANDLERS["ecr"], lambda: scans.read(state), time.time)
     ecs._fail_task_start = as_aws_ends(ecs, ecs._fail_task_start)
+    ecs._maybe_mark_stopped = looking_seldom(ecs._maybe_mark_stopped)
     ecs._stop_task = draining_together(ecs._stop_task, concurrency.spawn_background)
     Revisions(ecs, json_response, error_response_json).take_over()
     eventbridge._dispatch_to_lambda = invoked_until_it_is_done(lambda_svc)
     eventbridge._invoke_target = with_universal_targets(eventbridge._invoke_target, here)
     scheduler._SCHEDULE_TICK_INTERVAL = SCHEDULES_EVERY_SECONDS
+    leave_marks(state, lambda: picture(ec2, ecr, ecs, cloudwatch, sns))
 
 
 def main() -> None:

@@ -24,9 +24,10 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.aws import Aws
+from local.idle import Changes
 from local.sources import Event, sources
 
-POLL_SECONDS = 0.4
+POLL_SECONDS = 0.1  # for a mark that something changed; to ask what costs more (`local/idle.py`)
 
 
 @dataclass(frozen=True)
@@ -165,11 +166,11 @@ def payload(event: Event, target: Mapping[str, Any]) -> str:
 def watch(aws: Aws, state: Path, ended: threading.Event) -> None:
     """Look, deliver, wait; until told to end. What a fault kept from being looked at or delivered is tried again."""
     events = Events(aws, state / "events.jsonl")
-    watched = sources(aws, state)
+    watched, changes = sources(aws, state), Changes(state)
     waiting: deque[Event] = deque()
     (state / "ready" / "events").touch()
     while not ended.is_set():
-        for source in watched:
+        for source in watched if changes.to_see() else ():
             try:
                 waiting.extend(source())
                 deliver_all(waiting, events.deliver)

@@ -22,6 +22,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.aws import Aws
+from local.idle import Changes
 
 POLL_SECONDS = 0.4
 
@@ -132,9 +133,11 @@ def main() -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     (given.state / "ready" / "inbox").touch()
     known: set[str] = set()
+    changes = Changes(given.state)
     while not ended.is_set():
         try:
-            subscribe(aws, f"http://127.0.0.1:{given.port}/", known)
+            if changes.to_see():
+                subscribe(aws, f"http://127.0.0.1:{given.port}/", known)
         except (BotoCoreError, ClientError) as fault:
             print(f"Not subscribed: {fault}", file=sys.stderr, flush=True)
         ended.wait(POLL_SECONDS)

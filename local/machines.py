@@ -24,9 +24,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local import machine as one
 from local.aws import Aws
 from local.events import Events
+from local.idle import Changes
 from local.sources import rebalance, spot_warning
 
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.1  # for what machines ask; what was made or ended has a mark (`local/idle.py`)
 AT_ONCE = 4
 
 
@@ -41,13 +42,17 @@ class Machines:
     minute_seconds: float = 60.0
     notice_seconds: float = 120.0
     at_once: int = AT_ONCE
+    changed: Callable[[], bool] = lambda: True  # since the last yes
     up: dict[str, one.Machine] = field(default_factory=dict)
     past: set[str] = field(default_factory=set)
     next_address: int = 0
+    described: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def look(self) -> None:
         """One round: end what was ended, boot what is new, do what the machines and the command line asked for."""
-        instances = {instance["InstanceId"]: instance for instance in self._described()}
+        if self.changed():
+            self.described = {instance["InstanceId"]: instance for instance in self._describe()}
+        instances = self.described
         for key, up in list(self.up.items()):
             if instances.get(key, {}).get("State", {}).get("Name") != "running":
                 up.ask_to_end()
@@ -59,7 +64,7 @@ class Machines:
             if self._is_new(key, instance) and len(self.up) < self.at_once:
                 self._boot(key, instance)
 
-    def _described(self) -> list[dict[str, Any]]:
+    def _describe(self) -> list[dict[str, Any]]:
         pages = self.aws.client("ec2").get_paginator("describe_instances").paginate()
         return [instance for page in pages for group in page["Reservations"] for instance in group["Instances"]]
 
@@ -134,6 +139,7 @@ def main() -> None:
         Events(aws, given.state / "events.jsonl"),
         minute_seconds=float(os.environ.get("TIDEGATE_MINUTE_SECONDS", "60")),
         notice_seconds=float(os.environ.get("TIDEGATE_NOTICE_SECONDS", "120")),
+        changed=Changes(given.state).to_see,
     )
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
