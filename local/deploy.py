@@ -131,27 +131,59 @@ def overrides(parameters: Mapping[str, str]) -> list[str]:
 
 def build(template: Path, work: Path, parameters: Mapping[str, str]) -> Path:
     """`sam build` into this cloud's own folder, or what it made of the very same files before. One build at a time."""
-    cache, built = ROOT / "build" / "sam-cache", work / "build"
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock:
+    cache, kept, built = ROOT / "build" / "sam-cache", ROOT / "build" / "sam-built", work / "build"
+    for folder in (cache, kept):  # of its cache sam removes what is not of the last build
+        folder.mkdir(parents=True, exist_ok=True)
+    with (kept / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        known = cache / f"built-{fingerprint(template, parameters)}"
+        known = kept / fingerprint(template, parameters)
         if not known.is_dir():
+            fresh = kept / "unfinished"
+            shutil.rmtree(fresh, ignore_errors=True)
             sam(
-                ["build", "--template-file", str(template), "--build-dir", str(built), "--cached",
+                ["build", "--template-file", str(template), "--build-dir", str(fresh), "--cached",
                  "--cache-dir", str(cache), *overrides(parameters)],
                 work, os.environ,
             )  # fmt: skip
-            for old in sorted(cache.glob("built-*"), key=lambda path: path.stat().st_mtime)[:-KEPT_BUILDS]:
+            make_movable(fresh / "template.yaml")
+            fresh.rename(known)
+            for old in sorted(kept.glob("*/"), key=lambda path: path.stat().st_mtime)[:-KEPT_BUILDS]:
                 shutil.rmtree(old)
-            whole = cache / "unfinished"
-            shutil.rmtree(whole, ignore_errors=True)
-            shutil.copytree(built, whole, symlinks=True)
-            whole.rename(known)
-        else:
-            shutil.rmtree(built, ignore_errors=True)
-            shutil.copytree(known, built, symlinks=True)
+        shutil.rmtree(built, ignore_errors=True)
+        shutil.copytree(known, built, symlinks=True)
     return built / "template.yaml"
+
+
+def make_movable(template: Path) -> None:
+    """So that the built template can be copied anywhere, and is sent fast: what lies outside of its folder is named in
+    full, and equal functions share one folder. sam builds them once and copies the result for each; `sam deploy` packs
+    and sends a folder once."""
+    text, here = yaml_parse(template.read_text()), template.parent
+    first: dict[str, str] = {}
+    for body in text.get("Resources", {}).values():
+        properties = body.get("Properties", {})
+        for name in ("CodeUri", "ContentUri"):
+            folder = properties.get(name)
+            if not isinstance(folder, str) or not (here / folder).is_dir():
+                continue
+            if not (here / folder).resolve().is_relative_to(here.resolve()):
+                properties[name] = str((here / folder).resolve())
+                continue
+            properties[name] = first.setdefault(digest_of(here / folder), folder)
+            if properties[name] != folder:
+                shutil.rmtree(here / folder)
+    template.write_text(yaml_dump(text))
+
+
+def digest_of(folder: Path) -> str:
+    """Of names, modes and contents of all its files."""
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            body = path.read_bytes()
+            found.update(f"{path.relative_to(folder)} {path.stat().st_mode} {len(body)}\n".encode())
+            found.update(body)
+    return found.hexdigest()
 
 
 def fingerprint(template: Path, parameters: Mapping[str, str]) -> str:
@@ -160,10 +192,7 @@ def fingerprint(template: Path, parameters: Mapping[str, str]) -> str:
     runtimes = {name: parameters.get(name) for name in re.findall(r"Runtime: *!Ref (\w+)", text)}
     found = hashlib.sha256(repr((sys.version, sys.prefix, sorted(runtimes.items()), text)).encode())
     for folder in sorted(set(re.findall(r"(?:CodeUri|ContentUri): *([^\s#]+)", text))):
-        for path in sorted((template.parent / folder).rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                found.update(f"{path.relative_to(template.parent)} {path.stat().st_mode}".encode())
-                found.update(path.read_bytes())
+        found.update(f"{folder} {digest_of(template.parent / folder)}".encode())
     return found.hexdigest()[:16]
 
 

@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from samcli.yamlhelper import yaml_parse
 
 from local.deploy import (
     LEFT_OUT,
     DeployFault,
     configured,
     fingerprint,
+    make_movable,
     minimum_of_tasks,
     references,
     shell_name,
@@ -98,6 +100,31 @@ def test_a_build_is_made_anew_when_code_template_or_runtime_change_and_for_nothi
     template.write_text(template.read_text() + "# more\n")
     seen.append(fingerprint(template, {"PythonRuntime": "python3.12"}))
     assert len(set(seen)) == 4
+
+
+def test_a_built_template_can_be_copied_anywhere_and_equal_functions_share_one_folder(tmp_path: Path) -> None:
+    built = tmp_path / "elsewhere" / "built"
+    for name, text in {"One": "same", "Two": "same", "Three": "another"}.items():
+        (built / name / "package").mkdir(parents=True)
+        (built / name / "package" / "code.py").write_text(text)
+    (tmp_path / "trainer").mkdir()
+    template = built / "template.yaml"
+    functions = "".join(f"  {name}: {{Properties: {{CodeUri: {name}}}}}\n" for name in ("One", "Two", "Three"))
+    template.write_text(
+        f"Resources:\n{functions}  Layer: {{Properties: {{ContentUri: ../../trainer}}}}\n"
+        "  Inline: {Properties: {InlineCode: pass}}\n  Plain: {Type: AWS::SNS::Topic}\n"
+    )
+    make_movable(template)
+    told = {name: body.get("Properties") for name, body in yaml_parse(template.read_text())["Resources"].items()}
+    assert told == {
+        "One": {"CodeUri": "One"},
+        "Two": {"CodeUri": "One"},
+        "Three": {"CodeUri": "Three"},
+        "Layer": {"ContentUri": str((tmp_path / "trainer").resolve())},
+        "Inline": {"InlineCode": "pass"},
+        "Plain": None,
+    }
+    assert sorted(path.name for path in built.iterdir()) == ["One", "Three", "template.yaml"]
 
 
 @pytest.mark.parametrize(
