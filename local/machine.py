@@ -202,6 +202,7 @@ def environment(folder: Path, imds: str, endpoint: str, state: Path) -> dict[str
         "HOME": str(folder / "home"),
         "TMPDIR": str(folder / "tmp"),
         "LANG": "C.UTF-8",
+        "MPLCONFIGDIR": str(state / "fonts"),  # what plots would look for on every new machine
         "PIP_NO_INDEX": "1",  # a boot script may ask pip for what is there; it may not change this Python's environment
         "AWS_EC2_METADATA_SERVICE_ENDPOINT": imds,
         "AWS_ENDPOINT_URL": endpoint,

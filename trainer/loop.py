@@ -16,12 +16,14 @@ import torch
 from trainer.checkpoint import Cadence, Checkpoints
 from trainer.recipe import Fit, LoopKnobs, Recipe, Work
 from trainer.team import hear
+from trainer.uncompiled import leave_out_the_compiler
 
 
 def make_repeatable(seed: int, threads: int) -> None:
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms, which loads the compiler
+    leave_out_the_compiler()
 
 
 def run_fit(

@@ -40,6 +40,7 @@ case "$(basename "$0") $*" in
   python3\ -c*) cat > /dev/null; echo "$RECIPE";;
   docker\ login*) cat > /dev/null;;
   python3\ -m\ zipfile*) mkdir -p trainer && touch trainer/requirements.txt trainer/requirements-transformer.txt;;
+  python3\ -m\ trainer.present*) exit "$LACKS";;
   python3\ -m\ trainer) exit "$ENDS";;
   docker\ run*) env | grep -E "^(TIDEGATE_|AWS_)" >> "$CALLS"; exit "$ENDS";;
   nvidia-smi*) exit "$GPU";;
@@ -60,7 +61,14 @@ def rendered(stack: Mapping[str, str]) -> str:
 
 
 def boot(
-    folder: Path, *, image: str = "", ends: int = 0, recipe: str = "linear", gpu: bool = False, keeps: int = 0
+    folder: Path,
+    *,
+    image: str = "",
+    ends: int = 0,
+    recipe: str = "linear",
+    gpu: bool = False,
+    keeps: int = 0,
+    lacks: bool = True,
 ) -> Booted:
     (folder / "bin").mkdir()
     (folder / "facts").mkdir()
@@ -76,6 +84,7 @@ def boot(
         "RECIPE": recipe,
         "ENDS": str(ends),
         "KEEPS": str(keeps),
+        "LACKS": str(int(lacks)),
         "GPU": "0" if gpu else "9",
         "TMPDIR": str(folder),
         "SECRET": "of the machine",
@@ -125,6 +134,13 @@ def test_our_trainer_gets_what_its_recipe_needs_and_no_more(tmp_path: Path) -> N
         assert lists == ["trainer/requirements.txt", *more]
         assert "python3 -m trainer" in booted.calls
         assert not [call for call in booted.calls if call.startswith("docker")]
+
+
+def test_where_all_of_it_is_installed_nothing_is_asked_for(tmp_path: Path) -> None:
+    calls = boot(tmp_path, recipe="transformer", lacks=False).calls
+    asked = [call.split()[-1] for call in calls if " trainer.present " in call]
+    assert asked == ["trainer/requirements.txt", "trainer/requirements-transformer.txt"]
+    assert not [call for call in calls if " pip " in call] and "python3 -m trainer" in calls
 
 
 def test_an_image_of_somebody_else_gets_the_contracts_variables_and_nothing_of_ours(tmp_path: Path) -> None:
