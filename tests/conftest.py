@@ -1,8 +1,23 @@
-"""The order of all tests."""
+"""The order of all tests, and what they share."""
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import pytest
+from botocore.loaders import JSONFileLoader, Loader
+
+
+class ReadOnce(JSONFileLoader):
+    """moto starts each test with a new session, and each session would read the services' descriptions again."""
+
+    def load_file(self, file_path: str) -> Any:
+        return _read(file_path)
+
+
+_read = cache(JSONFileLoader().load_file)
+Loader.FILE_LOADER_CLASS = ReadOnce
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
