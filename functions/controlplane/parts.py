@@ -38,6 +38,7 @@ def service_of(s: ServiceSettings) -> EcsService:
         service=s.service,
         repository_uri=s.repository_uri,
         models_uri=s.models_uri,
+        placeholder_image=s.placeholder_image,
     )
 
 
@@ -82,7 +83,9 @@ def prober_of(s: RolloutSettings | settings.OnTrafficShifting) -> LambdaProber:
 
 
 def shifting_of(s: settings.OnTrafficShifting, service: str) -> Shifting:
-    looking = EcsService(boto3.client("ecs"), cluster=s.cluster, service=service, repository_uri="", models_uri="")
+    looking = EcsService(
+        boto3.client("ecs"), cluster=s.cluster, service=service, repository_uri="", models_uri="", placeholder_image=""
+    )
     return Shifting(
         ledger=ledger(s),
         service=looking,  # it only looks: it has no repository to deploy from

@@ -89,6 +89,7 @@ class _Service(_Ledger):
     service: str
     repository_uri: str
     models_uri: str
+    placeholder_image: str
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from botocore.stub import Stubber
+from botocore.stub import ANY, Stubber
 from controlplane.adapters.ecs_service import EcsService
-from controlplane.domain.releases import Deployment, Release, RunningTask
+from controlplane.domain.releases import Deployment, Release, Rollout, RunningTask
+from controlplane.domain.serving import Placeholder, serving_release
 
 DIGEST = "sha256:" + "2" * 64
 RELEASE = Release(2, "push v2", DIGEST, "films-1")
@@ -73,7 +74,12 @@ def ecs(stubbed: Callable[[str], tuple[Any, Stubber]]) -> tuple[Any, Stubber]:
 
 def adapter(client: Any) -> EcsService:
     return EcsService(
-        client, cluster="c", service="s", repository_uri="1.ecr/inference", models_uri="s3://data/models/"
+        client,
+        cluster="c",
+        service="s",
+        repository_uri="1.ecr/inference",
+        models_uri="s3://data/models/",
+        placeholder_image="public.ecr/python",
     )
 
 
@@ -129,6 +135,38 @@ class TestDeploy:
         stub.add_response("describe_services", service(deployment("d2", 2, "PRIMARY")), DESCRIBE)
         describes(stub, 2, "2")
         assert adapter(client).deploy(RELEASE) == "d2"
+
+    def test_the_placeholder_is_as_the_template_made_it(self, ecs: tuple[Any, Stubber]) -> None:
+        client, stub = ecs
+        stub.add_response("describe_services", service(deployment("d2", 2, "PRIMARY")), DESCRIBE)
+        describes(stub, 2, "2")
+        told = serving_release(Rollout(), Placeholder("public.ecr/python"), repository_uri="x", bucket="y")
+        environment = [
+            {"name": "KEPT", "value": "1"},
+            {"name": "MODEL_URI", "value": told["ModelUri"]},
+            {"name": "TIDEGATE_RELEASE", "value": told["Release"]},
+            {"name": "TIDEGATE_IMAGE", "value": told["Image"]},
+        ]
+        container = {
+            "name": "inference",
+            "image": told["Image"],
+            "command": told["Command"].split("|"),
+            "essential": True,
+            "environment": environment,
+        }
+        sidecar = {"name": "sidecar", "image": "guard", "environment": [{"name": "SIDE", "value": "1"}]}
+        asked = dict.fromkeys(("family", "cpu", "memory", "networkMode", "taskRoleArn"), ANY)
+        stub.add_response(
+            "register_task_definition",
+            {"taskDefinition": {"taskDefinitionArn": "arn:td:3"}},
+            {**asked, "containerDefinitions": [container, sidecar]},
+        )
+        stub.add_response(
+            "update_service",
+            {"service": service(deployment("d3", 3, "PRIMARY"), deployment("d2", 2, "ACTIVE"))["services"][0]},
+            {"cluster": "c", "service": "s", "taskDefinition": "arn:td:3"},
+        )
+        assert adapter(client).deploy(Release(0, "back from release 2", None, None)) == "d3"
 
 
 class TestView:

@@ -17,9 +17,10 @@ FINAL = {"SERVING", "RETIRED", "FAILED", "ROLLED_BACK"}
 
 
 def seen(release: Release, *, rollout: str = "COMPLETED") -> ServiceView:
-    assert release.image and release.deployment
-    primary = Deployment(release.deployment, release.number, True, rollout, "it broke")
-    tasks = (RunningTask(f"t{number}", "", release.image, Proof(Verdict.AGREES)) for number in range(2))
+    assert release.deployment
+    primary = Deployment(release.deployment, release.carried, True, rollout, "it broke")
+    image = release.image or "sha256:placeholder"
+    tasks = (RunningTask(f"t{number}", "", image, Proof(Verdict.AGREES)) for number in range(2))
     return ServiceView((primary,), tuple(tasks), 2)
 
 
@@ -247,7 +248,7 @@ def test_in_any_order_one_rolls_every_release_ends_and_a_refused_image_rolls_onl
     for action, choice in steps:
         story.do(action, choice)
         story.holds()
-    for _ in range(4):
+    for _ in range(5):
         story.do("clean", 0)
         story.do("serves", 0)
         story.holds()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -99,7 +100,12 @@ class TestTheFirstRelease:
     def test_that_fails_gives_way_to_the_next_image(self) -> None:
         rollout = roll(push(Rollout(), V1))
         fallen, _ = rollout.settle(seen(rollout.rolling, rollout="FAILED"), NOON)
-        assert what(roll(push(fallen, V2)).rolling) == (V2, None)
+        waits = push(fallen, V2).deploying("d2")
+        placeholder = RunningTask("t1", "", "sha256:placeholder"), RunningTask("t2", "", "sha256:placeholder")
+        view = ServiceView((Deployment("d2", None, True, "IN_PROGRESS"),), placeholder, 2)
+        assert waits.settle(view, NOON) == (waits, []), "the placeholder goes out again first"
+        back, _ = waits.settle(replace(view, deployments=(Deployment("d2", None, True, "COMPLETED"),)), NOON)
+        assert what(roll(back).rolling) == (V2, None)
 
 
 class TestProposals:

@@ -130,6 +130,13 @@ def a_disagreement(world: World) -> Event:
     return world.on_deployment_changed
 
 
+def a_first_release_that_disagrees(world: World) -> Event:
+    world.push("v1")
+    world.prober.says[1] = Proof(Verdict.DISAGREES, "2 of 32 rows got another label")
+    world.service.completes()
+    return world.on_deployment_changed
+
+
 def requests_about_to_shift(world: World) -> Event:
     """ECS asks before it shifts them, and the new tasks give other labels."""
     a_disagreement(world)

@@ -78,6 +78,7 @@ FLOWS = {
     "a completion": Flow(releases.a_completion),
     "a fall": Flow(releases.a_fall),
     "a disagreement": Flow(releases.a_disagreement),
+    "a first release that disagrees": Flow(releases.a_first_release_that_disagrees),
     "requests about to shift": Flow(releases.requests_about_to_shift),
     "a task that is silent": Flow(releases.a_task_that_is_silent),
     "a way back": Flow(releases.a_way_back),

@@ -107,7 +107,7 @@ def test_a_first_release_that_falls_leaves_the_placeholder_and_the_next_push_rol
     world.push("v1")
     world.on_deployment_changed(world.service.breaks())
     assert world.ledger.rollout().serving is None
-    world.service.completes()
+    world.on_deployment_changed(world.service.completes())
     push = rolled_out(world, "v2")
     assert served(world)[0] == push.digest
 

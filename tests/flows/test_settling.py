@@ -69,14 +69,44 @@ def test_a_release_that_completed_before_it_was_asked_is_taken_back_all_the_same
     assert (state(world, 2), world.service.primary.release) == ("ROLLED_BACK", 1)
 
 
-def test_a_first_release_that_disagrees_stays_and_is_told_to_have_failed() -> None:
+def test_a_first_release_that_disagrees_fails_and_the_placeholder_goes_out_again() -> None:
+    """No answers are better than wrong ones."""
     world = World()
     world.push("v1")
     world.prober.says[1] = WRONG
     world.on_deployment_changed(world.service.completes())
     world.on_reconcile_due()
-    assert (state(world, 1), world.service.made) == ("FAILED", 1)
-    assert "there is none to go back to" in world.notifier.mails[-1].body
+    assert (state(world, 1), world.service.made, world.service.primary.release) == ("FAILED", 2, None)
+    assert "there is none to go back to: the placeholder goes out again" in world.notifier.mails[-1].body
+    world.on_deployment_changed(world.service.completes())
+    assert world.subjects == ["Tidegate: release 1 failed", "Tidegate: the placeholder serves again"]
+    assert "No release serves: the placeholder answers." in world.notifier.mails[-1].body
+    world.on_reconcile_due()
+    assert (world.service.made, len(world.subjects)) == (2, 2)
+    good = rolled_out(world, "v2")
+    assert served(world)[0] == good.digest
+
+
+def test_a_placeholder_that_does_not_come_back_is_told_and_the_next_push_rolls() -> None:
+    world = World()
+    world.push("v1")
+    world.prober.says[1] = WRONG
+    world.on_deployment_changed(world.service.completes())
+    world.push("v2")
+    assert state(world, 2) == "PENDING"
+    world.on_deployment_changed(world.service.breaks("cannot pull python"))
+    mail = next(mail for mail in world.notifier.mails if mail.subject == "Tidegate: the placeholder did not come back")
+    assert "cannot pull python" in mail.body and "may still run" in mail.body
+    assert state(world, 2) == "ROLLING"
+
+
+def test_a_rollback_on_the_way_to_the_placeholder_is_answered_with_it() -> None:
+    world = World()
+    world.push("v1")
+    world.prober.says[1] = WRONG
+    world.on_deployment_changed(world.service.completes())
+    answer = world.on_person_decided({"action": "roll_back", "release": None, "why": "Wrong labels.", "by": "ada"})
+    assert answer["said"].startswith("Already on its way: the placeholder goes out again (the smoke test")
 
 
 def test_a_task_that_could_not_be_asked_is_asked_again_after_ten_seconds() -> None:

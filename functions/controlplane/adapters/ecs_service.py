@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..domain.releases import Deployment, Release, RunningTask, ServiceView
+from ..domain.serving import NO_RELEASE, SERVE, STAND_IN
 
 if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 CONTAINER = "inference"  # as template.yaml names it; sidecars are left alone
 PORT = 8080
 TASKS_AT_ONCE = 100  # DescribeTasks takes no more
-SERVE = ["serve"]
 OF_A_REVISION_ONLY = {
     "taskDefinitionArn",
     "revision",
@@ -27,9 +27,19 @@ OF_A_REVISION_ONLY = {
 
 
 class EcsService:
-    def __init__(self, ecs: ECSClient, *, cluster: str, service: str, repository_uri: str, models_uri: str) -> None:
+    def __init__(
+        self,
+        ecs: ECSClient,
+        *,
+        cluster: str,
+        service: str,
+        repository_uri: str,
+        models_uri: str,
+        placeholder_image: str,
+    ) -> None:
         self._ecs, self._cluster, self._service = ecs, cluster, service
         self._repository_uri, self._models_uri = repository_uri, models_uri
+        self._placeholder_image = placeholder_image
 
     def view(self) -> ServiceView:
         service = self._describe()
@@ -54,7 +64,7 @@ class EcsService:
     def deploy(self, release: Release) -> str:
         service = self._describe()
         current = self._revision(service["taskDefinition"])
-        if release_number(current) != release.number:
+        if release_number(current) != release.carried:
             current = self._register(current, release)
             service = self._ecs.update_service(
                 cluster=self._cluster, service=self._service, taskDefinition=current["taskDefinitionArn"]
@@ -72,10 +82,11 @@ class EcsService:
     def _register(self, current: Mapping[str, Any], release: Release) -> Mapping[str, Any]:
         """Image, model and release are new; all else is as it runs now."""
         revision = {key: value for key, value in current.items() if key not in OF_A_REVISION_ONLY}
-        image = f"{self._repository_uri}@{release.image}"
+        image = self._placeholder_image if release.is_placeholder else f"{self._repository_uri}@{release.image}"
+        command = STAND_IN if release.is_placeholder else SERVE
         told = {
             "MODEL_URI": f"{self._models_uri}{release.model}/" if release.model else "",
-            "TIDEGATE_RELEASE": str(release.number),
+            "TIDEGATE_RELEASE": NO_RELEASE if release.is_placeholder else str(release.number),
             "TIDEGATE_IMAGE": image,
         }
         containers = []
@@ -85,7 +96,7 @@ class EcsService:
                 continue
             kept = [pair for pair in container.get("environment", []) if pair["name"] not in told]
             environment = [*kept, *({"name": name, "value": value} for name, value in told.items())]
-            containers.append({**container, "image": image, "command": SERVE, "environment": environment})
+            containers.append({**container, "image": image, "command": list(command), "environment": environment})
         return self._ecs.register_task_definition(**{**revision, "containerDefinitions": containers})["taskDefinition"]
 
     def _describe(self) -> Mapping[str, Any]:

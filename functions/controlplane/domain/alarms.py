@@ -103,7 +103,7 @@ def go_back(at: datetime, situation: Standing, bake: timedelta) -> Answer:
     """Errors or crashes of that time take a release back while it rolls or bakes; what a rollback causes, nothing."""
     serving, previous, rolling = situation.serving, situation.previous, situation.rolling
     if back := situation.going_back:
-        return _nothing(f"the service is on its way back to release {back.number} already")
+        return _nothing(f"the service is on its way back to {back.name} already")
     if rolling:
         return _while_rolling(at, rolling, serving)
     if serving is None or serving.since is None:

@@ -231,7 +231,7 @@ def _release_all_the_same(release: Release) -> str:
 
 def _now_serves(serving: Release | None) -> str:
     if serving is None:
-        return "No release serves; the placeholder answers."
+        return "No release serves."
     return f"Release {serving.number} serves ({_content(serving)})."
 
 
@@ -245,7 +245,8 @@ def release_settled(release: Release, serving: Release | None, service: str) -> 
             f"It is taken back: image and model of release {serving.number} roll out again ({_content(serving)}). "
             "You are told when they serve alone."
             if serving
-            else "No release serves, so there is none to go back to: what ran before runs on, as far as ECS left it."
+            else "No release serves, so there is none to go back to: the placeholder goes out again, which is healthy "
+            "and says on every other path that there is nothing yet. You are told when it runs alone."
         )
         done += " It is not tried again by itself."
         to_do = "Mend what it says under Why, and push again."
@@ -261,19 +262,22 @@ def release_settled(release: Release, serving: Release | None, service: str) -> 
 
 
 def went_back(back: Release, fate: Fate, failed: FailedTask | None, service: str) -> Alert:
-    """The last good release serves again, or could not be brought back; `back.cause` says from which one."""
+    """The last good release, or the placeholder, is back, or could not be; `back.cause` says from which one."""
+    content = "there is no release to go back to" if back.is_placeholder else _content(back)
     if fate.serves:
-        subject, happened = f"Tidegate: release {back.number} serves again", "It serves alone again"
+        subject, happened = f"Tidegate: {back.name} serves again", "It serves alone again"
         why, done, to_do = f"It is {back.cause}.", _now_serves(back), "Nothing more."
+        if back.is_placeholder:
+            done, to_do = "No release serves: the placeholder answers.", "Mend what fell, and push it under a new tag."
     else:
-        subject, happened = f"Tidegate: release {back.number} did not come back", "It could not be rolled out again"
+        subject, happened = f"Tidegate: {back.name} did not come back", "It could not be rolled out again"
         why = f"It is {back.cause}. {fate.by}: {fate.why}{f' {failed.sentence}' if failed else ''}"
         done = "If the service carries anything else it goes out again, later each time; what waits goes first."
         to_do = "Look at the service now: tasks of the release that was taken back may still run."
     return Alert.of(
         f"release {back.number} {back.cause}",
         subject,
-        happened=f"{happened}: {_content(back)}.",
+        happened=f"{happened}: {content}.",
         why=_with_last_words(why, failed),
         done=done,
         to_do=to_do,

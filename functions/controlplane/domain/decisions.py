@@ -134,9 +134,7 @@ def _done_already(rollout: Rollout, named: Release | None, now: datetime) -> str
     if rolling and is_rollback(rolling) and meant(rolling):
         return f"Already on its way: {_takes_back(rolling)}. Nothing was done again.{after}"
     if back and meant(back):
-        return (
-            f"Already on its way: release {back.number} goes out again ({back.reason}). Nothing was done again.{after}"
-        )
+        return f"Already on its way: {back.name} goes out again ({back.reason}). Nothing was done again.{after}"
     if rollout.target or serving is None or serving.since is None or not meant(serving):
         return None
     further = "Nothing was done again. To go back further, name a release (TO=…)."

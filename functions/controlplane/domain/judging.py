@@ -53,7 +53,7 @@ def _seen(release: Release, view: ServiceView) -> Fate | None:
         return None
     ours = view.of(release)
     if ours is None or not ours.is_primary:
-        if primary.release != release.number and (ours is None or ours.rollout in {"FAILED", "COMPLETED"}):
+        if primary.release != release.carried and (ours is None or ours.rollout in {"FAILED", "COMPLETED"}):
             return _by_ecs(ours, gone=True)
         return None
     if bad := _first(view, Verdict.DISAGREES):
@@ -63,7 +63,11 @@ def _seen(release: Release, view: ServiceView) -> Fate | None:
     steady = view.running >= view.desired and not view.draining
     # AWS says that it tells a state "only for rolling updates": without one, it is done when nothing else is left.
     done = ours.rollout == "COMPLETED" or (not ours.rollout and view.deployments == (ours,))
-    if not done or view.digests != {release.image} or not steady:
+    if not done or not steady:
+        return None
+    if release.is_placeholder:
+        return Fate(serves=True, deployment=ours.deployment_id)
+    if view.digests != {release.image}:
         return None
     if bad := _first(view, Verdict.NOT_READY):
         why = f"It takes requests, but {_told(bad)}"

@@ -33,6 +33,8 @@ class ReleaseState(StrEnum):
 class Release:
     """`image` is a digest, `model` a run id; `cause` says what proposed it and makes it unique.
 
+    The placeholder is number 0: it is gone back to where no release serves.
+
     `proved` are the ids of its tasks that agreed when they were asked; of one that fell, `by` says what failed.
     """
 
@@ -50,6 +52,19 @@ class Release:
     proved: tuple[str, ...] = ()
     by: str = ""
     failed: FailedTask | None = None
+
+    @property
+    def is_placeholder(self) -> bool:
+        return self.number == 0
+
+    @property
+    def carried(self) -> int | None:
+        """What its deployment says that it carries."""
+        return None if self.is_placeholder else self.number
+
+    @property
+    def name(self) -> str:
+        return "the placeholder" if self.is_placeholder else f"release {self.number}"
 
     @property
     def is_promised(self) -> bool:
@@ -112,7 +127,7 @@ class ServiceView:
         return next((d for d in self.deployments if d.is_primary), None)
 
     def of(self, release: Release) -> Deployment | None:
-        same = [d for d in self.deployments if d.release == release.number]
+        same = [d for d in self.deployments if d.release == release.carried]
         return next((d for d in same if d.is_primary), same[0] if same else None)
 
 
@@ -120,8 +135,8 @@ class ServiceView:
 class Rollout:
     """The one truth of what serves, rolls and waits. `causes` are the proposals that were taken already.
 
-    `going_back` is the serving release while it is rolled out again, `back_at` when that last ended, `lost_ways` how
-    often it failed since; `look_at` is when the rollout is looked at next, events or not.
+    `going_back` is the serving release, or the placeholder, while it is rolled out again, `back_at` when that last
+    ended, `lost_ways` how often it failed since; `look_at` is when the rollout is looked at next, events or not.
     """
 
     count: int = 0
@@ -286,14 +301,21 @@ class Rollout:
         why = f"{fate.by}: {fate.why}"
         why = f"{why.removesuffix('.')}. {failed.sentence}" if failed else why
         fallen = replace(self.rolling.now(state, now, why), by=fate.by, failed=failed)
-        back = good and replace(
-            good, cause=f"back from release {fallen.number}", deployment=None, since=now, proved=(), reason=why
+        back = replace(
+            good or Release(0, "", None, None),
+            cause=f"back from release {fallen.number}",
+            deployment=None,
+            since=now,
+            proved=(),
+            reason=why,
         )
         image, model = (good.image, good.model) if good else (self.image, self.model)
         return replace(self, rolling=None, going_back=back, image=image, model=model, look_at=None), [fallen]
 
     def _back(self, fate: Fate, now: datetime) -> tuple[Rollout, list[Release]]:
-        assert self.going_back and self.serving, "only the last good release is gone back to"
+        assert self.going_back, "only what goes back can come back"
+        if self.serving is None:
+            return replace(self, going_back=None, back_at=now, look_at=None), []
         way = self.going_back.cause
         ended = "it serves again" if fate.serves else f"it could not be brought back. {fate.by}: {fate.why}"
         serving = replace(self.serving, deployment=fate.deployment or self.serving.deployment, reason=f"{way}: {ended}")

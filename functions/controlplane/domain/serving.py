@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from .releases import Rollout
 
-SERVE = "serve"
 # One line, for it travels in a container's command. It answers the health check on the real port, and says why
 # there is nothing behind /predict yet.
 PROGRAM = (
@@ -20,6 +19,9 @@ PROGRAM = (
     "H = type('H', (h.BaseHTTPRequestHandler,), {'do_GET': say, 'do_POST': say}); "
     "h.ThreadingHTTPServer(a, H).serve_forever()"
 )
+SERVE = ("serve",)
+STAND_IN = ("python3", "-c", PROGRAM)
+NO_RELEASE = "none"
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,10 @@ def serving_release(rollout: Rollout, placeholder: Placeholder, *, repository_ur
     """Attributes of the custom resource; `Command` is split at "|"."""
     release = rollout.rolling or rollout.serving
     if release is None or release.image is None:
-        return {"Image": placeholder.image, "Command": f"python3|-c|{PROGRAM}", "ModelUri": "", "Release": "none"}
+        return {"Image": placeholder.image, "Command": "|".join(STAND_IN), "ModelUri": "", "Release": NO_RELEASE}
     return {
         "Image": f"{repository_uri}@{release.image}",
-        "Command": SERVE,
+        "Command": "|".join(SERVE),
         "ModelUri": f"s3://{bucket}/models/{release.model}/" if release.model else "",
         "Release": str(release.number),
     }

@@ -39,10 +39,11 @@ class FakeService:
         return self.deployments[0]
 
     def deploy(self, release: Release) -> str:
-        if self.primary.release != release.number:
-            assert release.image
-            self.images[release.number] = release.image
-            self._start(release.number)
+        if self.primary.release != release.carried:
+            if release.carried is not None:
+                assert release.image
+                self.images[release.carried] = release.image
+            self._start(release.carried)
         return self.primary.deployment_id
 
     def release_of(self, revision: str) -> int | None:
