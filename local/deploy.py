@@ -346,9 +346,7 @@ def sam(arguments: list[str], work: Path, environment: Mapping[str, str]) -> Non
     with log.open("a") as file:
         file.write(f"$ sam {shlex.join(arguments)}\n{done.stdout}{done.stderr}\n")
     if done.returncode:
-        said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        told = [line for line in said if line.startswith(("Error", "Build Failed"))] or said[-1:] or ["it said nothing"]
-        raise DeployFault(f"`sam {arguments[0]}` failed: {' '.join(told)[:600]} The whole output: {log}")
+        raise DeployFault(f"`sam {arguments[0]}` failed: {cause(done.stdout + done.stderr)} The whole output: {log}")
 
 
 def failures(aws: Aws, stack: str, since: float) -> str:
@@ -389,3 +387,10 @@ def outputs(aws: Aws, stack: str) -> dict[str, str]:
 def shell_name(name: str) -> str:
     """BucketName -> BUCKET, AlertsTopicArn -> ALERTS_TOPIC, IngestQueueUrl -> INGEST_QUEUE_URL."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", re.sub(r"(Name|Arn)$", "", name)).upper()
+
+
+def cause(output: str) -> str:
+    """What sam calls an error, with the lines below it, where the cause stands."""
+    said = [line.strip() for line in output.splitlines() if line.strip()] or ["it said nothing"]
+    at = next((number for number, line in enumerate(said) if line.startswith(("Error", "Build Failed"))), -1)
+    return " ".join(said[at:])[:600]

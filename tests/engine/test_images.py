@@ -78,7 +78,7 @@ def service(docker: Docker, inference: str, tmp_path_factory: pytest.TempPathFac
 def trainer(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     build(docker, ROOT / "examples" / "sklearn_trainer", TRAINER, BASE_IMAGE=BASE)
     yield Built("trainer", TRAINER, list(own_files(docker, TRAINER, BASE, tmp_path_factory.mktemp("image"))))
-    docker("image", "rm", "--force", TRAINER)
+    docker("image", "rm", "--force", "--no-prune", TRAINER)  # its layers take a minute to make
 
 
 @pytest.fixture(params=["service", "trainer"])

@@ -9,6 +9,7 @@ from samcli.yamlhelper import yaml_parse
 from local.deploy import (
     LEFT_OUT,
     DeployFault,
+    cause,
     configured,
     fingerprint,
     make_movable,
@@ -139,3 +140,10 @@ def test_a_built_template_can_be_copied_anywhere_and_equal_functions_share_one_f
 )
 def test_an_output_has_a_name_for_the_shell(output: str, name: str) -> None:
     assert shell_name(output) == name
+
+
+def test_the_cause_of_an_error_of_sam_stands_below_it() -> None:
+    said = "Uploading\nError: Unable to upload artifact trainer of TrainerCode.\n\n  no such file: x.pyc\n"
+    assert cause(said) == "Error: Unable to upload artifact trainer of TrainerCode. no such file: x.pyc"
+    assert cause("Building\nit went dark\n") == "it went dark"
+    assert cause("") == "it said nothing"
