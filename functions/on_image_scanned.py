@@ -6,6 +6,7 @@ docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html, image-scann
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -20,19 +21,19 @@ flow = cache(wiring.on_image_scanned)
 class ScanOver:
     """`status` and the event's counts are hints; what ECR says when it is asked is what counts."""
 
-    repository: str
     image: str
     status: str
+    at: datetime
 
 
 def parse(event: dict[str, Any]) -> ScanOver:
-    """Inspector names the repository by its ARN, ECR by its name."""
+    """The rule lets the stack's own repository through, which Inspector names by its ARN and ECR by its name."""
     told = event["detail"]
-    repository = told["repository-name"].rpartition(":repository/")[2]
-    return ScanOver(repository, told["image-digest"], told.get("scan-status", ""))
+    at = datetime.fromisoformat(event["time"])
+    return ScanOver(told["image-digest"], told.get("scan-status", ""), at)
 
 
 @logger.inject_lambda_context(correlation_id_path="id")
 def handler(event: dict[str, Any], context: object) -> None:
     scan = parse(event)
-    logger.info("image scanned", image=scan.image, status=scan.status, done=flow()(scan.image))
+    logger.info("image scanned", image=scan.image, status=scan.status, done=flow()(scan.image, scan.at))

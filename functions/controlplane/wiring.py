@@ -28,7 +28,7 @@ from .domain.machines import AttemptEnded, MachineChanged
 from .domain.manifests import Platform
 from .domain.scans import ScanPolicy
 from .domain.serving import Placeholder, serving_release
-from .flows.common import on_conflict_again, tell_people
+from .flows.common import on_conflict_again, tell_people, then_tell
 from .flows.decisions import Decisions
 from .flows.incidents import Incidents
 from .flows.ingest import Ingest
@@ -142,27 +142,15 @@ def on_model_published(environ: Environ = os.environ) -> Callable[[str], list[st
 def on_image_pushed(environ: Environ = os.environ) -> Callable[[Push], list[str]]:
     """Raises IgnoredPush."""
     s = settings.OnImagePushed.load(environ)
-    pushes, tell = _pushes(s, releasing_of(s, service_of(s))), _telling(s)
-
-    def push(pushed: Push) -> list[str]:
-        done = pushes.take(pushed)
-        tell()
-        return done
-
-    return push
+    pushes = _pushes(s, releasing_of(s, service_of(s)))
+    return then_tell(pushes.take, _telling(s))
 
 
-def on_image_scanned(environ: Environ = os.environ) -> Callable[[str], list[str]]:
-    """The event is a hint to look; what ECR says now is what counts."""
+def on_image_scanned(environ: Environ = os.environ) -> Callable[[str, datetime], list[str]]:
+    """The image, and when its scan was over. That is a hint to look; what ECR says now is what counts."""
     s = settings.OnImageScanned.load(environ)
-    scanning, tell = _scanning(s, releasing_of(s, service_of(s))), _telling(s)
-
-    def scanned(image: str) -> list[str]:
-        done = scanning.told(image)
-        tell()
-        return done
-
-    return scanned
+    scanning = _scanning(s, releasing_of(s, service_of(s)))
+    return then_tell(scanning.told, _telling(s))
 
 
 def on_deployment_changed(environ: Environ = os.environ) -> Callable[[], list[str]]:
@@ -197,7 +185,7 @@ def on_traffic_shifting(environ: Environ = os.environ) -> Callable[[str, str], S
 
 def on_alarm_changed(environ: Environ = os.environ) -> Callable[[AlarmChange], str]:
     s = settings.OnAlarmChanged.load(environ)
-    service, tell = service_of(s), _telling(s)
+    service = service_of(s)
     incidents = Incidents(
         ledger=_ledger(s),
         service=service,
@@ -209,36 +197,22 @@ def on_alarm_changed(environ: Environ = os.environ) -> Callable[[AlarmChange], s
         bake=timedelta(minutes=s.bake_minutes),
         dashboard=s.dashboard,
     )
-
-    def answer(change: AlarmChange) -> str:
-        done = incidents.answer(change)
-        tell()
-        return done
-
-    return answer
+    return then_tell(incidents.answer, _telling(s))
 
 
 def on_person_decided(environ: Environ = os.environ) -> Callable[[object, str], dict[str, Any]]:
     s = settings.OnPersonDecided.load(environ)
-    tell = _telling(s)
     decisions = Decisions(
         ledger=_ledger(s),
         images=EcrImages(boto3.client("ecr"), s.repository),
         releasing=releasing_of(s, service_of(s)),
         clock=clock,
     )
-
-    def decide(told: object, request_id: str) -> dict[str, Any]:
-        answer = decisions.take(told, request_id)
-        tell()
-        return answer
-
-    return decide
+    return then_tell(decisions.take, _telling(s))
 
 
 def on_reconcile_due(environ: Environ = os.environ) -> Callable[[], list[str]]:
     s = settings.OnReconcileDue.load(environ)
-    tell = _telling(s)
     releasing = releasing_of(s, service_of(s))
     reconcile = Reconcile(
         ledger=_ledger(s),
@@ -255,13 +229,7 @@ def on_reconcile_due(environ: Environ = os.environ) -> Callable[[], list[str]]:
         policy=_policy(s),
         served_dataset=s.served_dataset,
     )
-
-    def look() -> list[str]:
-        found = reconcile.look()
-        told = tell()
-        return [*found, *([f"sent {told} alerts"] if told else [])]
-
-    return look
+    return then_tell(reconcile.look, _telling(s))
 
 
 def on_stack_deploying(environ: Environ = os.environ) -> Callable[[], dict[str, str]]:

@@ -90,6 +90,16 @@ class TestWaiting:
         with pytest.raises(TryAgain):
             world.on_image_scanned(push.digest)
 
+    def test_what_lags_for_longer_waits_for_the_next_look_and_is_no_fault(self) -> None:
+        world = waiting_world()
+        push, over_at = held(world), world.clock()
+        world.clock.forward(minutes=3)
+        told = world._scanning().told(push.digest, over_at)
+        assert told == [f"the scan of {push.digest} is over, but ECR does not show it yet: the next look asks again"]
+        world.scans.scans[push.digest] = CLEAN
+        world.on_reconcile_due()
+        assert states(world)[1:] == ["ROLLING"]
+
     def test_the_scan_of_another_image_changes_nothing(self) -> None:
         world = waiting_world()
         held(world)

@@ -27,3 +27,15 @@ def test_an_alert_that_cannot_be_sent_does_not_keep_the_others_back() -> None:
     with pytest.raises(ExceptionGroup, match="1 alerts could not be sent"):
         tell_people(world.ledger, notifier, world.clock)
     assert [alert.alert_id for alert in world.ledger.unsent()] == ["bad"]
+
+
+def test_a_part_of_the_look_that_fails_keeps_nobody_from_being_told() -> None:
+    world = World()
+    world.push("v1")
+    world.on_deployment_changed(world.service.completes())
+    world.push("v2")
+    world.service.completes()
+    world.scans.silent = True
+    with pytest.raises(ExceptionGroup):
+        world.on_reconcile_due()
+    assert world.subjects == ["Tidegate: release 1 serves", "Tidegate: release 2 serves"]

@@ -19,7 +19,7 @@ from controlplane.domain.pools import SpotPolicy, pools_of
 from controlplane.domain.runs import Outcome, Run
 from controlplane.domain.scans import Scan, ScanPolicy
 from controlplane.domain.shifting import Shift
-from controlplane.flows.common import on_conflict_again, tell_people
+from controlplane.flows.common import on_conflict_again, tell_people, then_tell
 from controlplane.flows.crashing import Crashing
 from controlplane.flows.decisions import Decisions
 from controlplane.flows.incidents import Incidents
@@ -225,8 +225,8 @@ class World:
         """The scan is over; `says` what ECR answers from now on."""
         if says:
             self.scans.scans[image] = says
-        self._scanning().told(image)
-        self._tell()
+        over_at = self.clock()
+        then_tell(lambda: self._scanning().told(image, over_at), self._tell)()
 
     def on_deployment_changed(self, _: str | None = None) -> None:
         self._settling().settle()
@@ -266,7 +266,7 @@ class World:
 
     def on_reconcile_due(self) -> list[str]:
         guard = self.fuse.guard
-        found = Reconcile(
+        reconcile = Reconcile(
             ledger=guard(self.ledger),
             fleet=guard(self.fleet),
             pushes=self._pushes(),
@@ -280,9 +280,8 @@ class World:
             patience=PATIENCE,
             policy=POLICY,
             served_dataset=self.served_dataset,
-        ).look()
-        self._tell()
-        return found
+        )
+        return then_tell(reconcile.look, self._tell)()
 
     def _book(self) -> RunBook:
         return RunBook(self.fuse.guard(self.ledger), self.fuse.guard(self.bucket), self.clock, "data")
@@ -375,8 +374,8 @@ class World:
             repository=REPOSITORY,
         )
 
-    def _tell(self) -> None:
-        tell_people(self.fuse.guard(self.ledger), self.fuse.guard(self.notifier), self.clock)
+    def _tell(self) -> int:
+        return tell_people(self.fuse.guard(self.ledger), self.fuse.guard(self.notifier), self.clock)
 
     # -- what came of it ------------------------------------------------------------------------------------------
     @property

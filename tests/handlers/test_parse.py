@@ -170,7 +170,8 @@ class TestAScan:
     def test_of_ecr_or_inspector_names_repository_and_image(self, name: str, status: str) -> None:
         digest = "sha256:7f5b2640fe6fb4f46592dfd3410c4a79dac4f89e4782432e0378abcd1234aaaa"
         told = on_image_scanned.parse(sample(name))
-        assert told == on_image_scanned.ScanOver("tidegate-local/inference", digest, status)
+        at = datetime.fromisoformat(sample(name)["time"])
+        assert told == on_image_scanned.ScanOver(digest, status, at)
 
     def test_that_failed_counts_nothing(self) -> None:
         event = sample("on_image_scanned")

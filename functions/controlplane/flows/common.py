@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from ..ports import Conflict, Ledger, Notifier
 
 Clock = Callable[[], datetime]
 T = TypeVar("T")
+P = ParamSpec("P")
 TRIES = 8
 
 
@@ -21,6 +22,18 @@ def on_conflict_again(step: Callable[[], T]) -> T:
         except Conflict:
             continue
     return step()
+
+
+def then_tell(act: Callable[P, T], tell: Callable[[], int]) -> Callable[P, T]:
+    """`act`, and people are told of what was noted, also when it fails: what is noted is true and done."""
+
+    def acted(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return act(*args, **kwargs)
+        finally:
+            tell()
+
+    return acted
 
 
 def tell_people(ledger: Ledger, notifier: Notifier, clock: Clock) -> int:

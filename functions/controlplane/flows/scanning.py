@@ -13,6 +13,8 @@ from ..ports import Ledger, Record, Scans, TryAgain
 from .common import Clock
 from .releasing import Releasing
 
+LAGS = timedelta(minutes=2)  # before Lambda's last retry, which comes three minutes after the event
+
 
 @dataclass(frozen=True)
 class Scanning:
@@ -38,14 +40,21 @@ class Scanning:
         )
         return [*done, *self.look_at_held()]
 
-    def told(self, image: str) -> list[str]:
-        """An event says that the image's scan is over. Raises TryAgain while ECR's answer lags behind it."""
+    def told(self, image: str, over_at: datetime) -> list[str]:
+        """An event says that the image's scan is over. Raises TryAgain while ECR's answer lags a little behind it.
+
+        What lags for longer is no fault, and waits for the next look: Lambda asks twice more, in three minutes.
+        docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+        """
         rollout = self.ledger.rollout()
         if rollout.held and rollout.held.image == image:
             done = self.look_at_held()
             held = self.ledger.rollout().held
             if held and held.image == image and self._verdict(image).ruling is Ruling.OPEN:
-                raise TryAgain(f"the scan of {image} is over, but ECR does not show it yet")
+                lags = f"the scan of {image} is over, but ECR does not show it yet"
+                if self.clock() - over_at < LAGS:
+                    raise TryAgain(lags)
+                return [*done, f"{lags}: the next look asks again"]
             return done
         return self._report(rollout, image)
 
