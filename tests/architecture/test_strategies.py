@@ -14,8 +14,12 @@ GONE: Any = object()
 
 def holds(condition: Any, given: dict[str, str]) -> bool:
     [(word, told)] = condition.items()
+    if word == "Condition":
+        return holds(TEMPLATE["Conditions"][told], given)
     if word == "Fn::Not":
         return not holds(told[0], given)
+    if word == "Fn::Or":
+        return any(holds(each, given) for each in told)
     assert word == "Fn::Equals", condition
     return len({given.get(each["Ref"], "") if isinstance(each, dict) else each for each in told}) == 1
 
@@ -33,9 +37,9 @@ def rendered(value: Any, true: dict[str, bool]) -> Any:
     return value
 
 
-def stack(strategy: str) -> dict[str, Any]:
+def stack(strategy: str, second_group: str = "false") -> dict[str, Any]:
     given = {name: str(told["Default"]) for name, told in TEMPLATE["Parameters"].items()}
-    given["DeploymentStrategy"] = strategy
+    given |= {"DeploymentStrategy": strategy, "SecondTargetGroup": second_group}
     true = {name: holds(told, given) for name, told in TEMPLATE["Conditions"].items()}
     there = {name: told for name, told in RESOURCES.items() if true.get(told.get("Condition", ""), True)}
     return {name: rendered(told.get("Properties", {}), true) for name, told in there.items()}
@@ -54,9 +58,32 @@ def test_rolling_is_the_default_and_has_one_group_one_listener_and_the_circuit_b
     assert service["LoadBalancers"] == [
         {"ContainerName": "inference", "ContainerPort": 8080, "TargetGroupArn": {"Ref": "TargetGroup"}}
     ]
-    more = {"OtherTargetGroup", "ProductionRule", "TestListener", "TestRule", "TestIngress", "ShiftRole", "HookRole"}
+    more = {
+        "ShiftErrorsAlarm",
+        "OtherTargetGroup",
+        "ProductionRule",
+        "TestListener",
+        "TestRule",
+        "TestIngress",
+        "ShiftRole",
+        "HookRole",
+    }
     assert not more & set(rolling)
     assert "ScaleOnRequests" in rolling
+
+
+def test_rolling_with_a_second_group_keeps_the_balancer_as_the_other_strategies_have_it() -> None:
+    """What ECS documents for leaving them: the load balancer's configuration stays, only how it deploys changes.
+
+    docs.aws.amazon.com/AmazonECS/latest/developerguide/update-bluegreen-to-rolling.html
+    """
+    rolling, shifting = stack("ROLLING", "true"), stack("CANARY")
+    assert rolling["InferenceService"]["LoadBalancers"] == shifting["InferenceService"]["LoadBalancers"]
+    for name in ("OtherTargetGroup", "ProductionRule", "TestListener", "TestRule", "TestIngress", "ShiftRole"):
+        assert rolling[name] == shifting[name]
+    told = rolling["InferenceService"]["DeploymentConfiguration"]
+    assert told == stack("ROLLING")["InferenceService"]["DeploymentConfiguration"]
+    assert "ScaleOnRequests" not in rolling, "it counts one group's requests"
 
 
 @pytest.mark.parametrize("strategy", SHIFTING)
@@ -69,6 +96,33 @@ def test_a_strategy_that_shifts_has_no_circuit_breaker_and_asks_the_hook_first(s
     assert references(hook) == {"OnTrafficShifting.Arn", "HookRole.Arn"}
     by = {"CanaryConfiguration": "CANARY", "LinearConfiguration": "LINEAR"}
     assert {name for name in by if name in told} == {name for name, its in by.items() if its == strategy}
+
+
+@pytest.mark.parametrize("strategy", SHIFTING)
+def test_what_is_shifted_is_watched_by_alarms_that_can_ring_in_time(strategy: str) -> None:
+    told = stack(strategy)
+    assert told["InferenceService"]["DeploymentConfiguration"]["Alarms"] == {
+        "AlarmNames": [{"Ref": "ErrorsAlarm"}, {"Ref": "ShiftErrorsAlarm"}],
+        "Enable": True,
+        "Rollback": True,
+    }
+    alarm = told["ShiftErrorsAlarm"]
+    periods = {metric["MetricStat"]["Period"] for metric in alarm["Metrics"] if "MetricStat" in metric}
+    late = 60  # the load balancer sends a minute's numbers after it
+    step = 60 * TEMPLATE["Parameters"]["ShiftMinutes"]["MinValue"]
+    assert step >= late + 60 + max(periods) * alarm["EvaluationPeriods"]
+
+
+def test_each_target_group_is_judged_by_its_own_answers() -> None:
+    """Of all answers, those of a small share that fails altogether would never be more than 5 %."""
+    alarm = stack("CANARY")["ShiftErrorsAlarm"]
+    groups: dict[str, set[str]] = {}
+    for metric in (m["MetricStat"]["Metric"] for m in alarm["Metrics"] if "MetricStat" in m):
+        [group] = [d["Value"]["Fn::GetAtt"][0] for d in metric["Dimensions"] if d["Name"] == "TargetGroup"]
+        groups.setdefault(group, set()).add(metric["MetricName"])
+    both = {"HTTPCode_Target_5XX_Count", "RequestCount"}
+    assert groups == {"TargetGroup": both, "OtherTargetGroup": both}
+    assert alarm["AlarmName"]["Fn::Sub"].endswith("errors-high"), "as every alarm that takes a release back"
 
 
 @pytest.mark.parametrize("strategy", SHIFTING)
@@ -90,18 +144,20 @@ def test_a_strategy_that_shifts_has_two_groups_of_one_health_and_two_rules(strat
     assert "ScaleOnRequests" not in shifting
 
 
+@pytest.mark.parametrize("second_group", ["false", "true"])
 @pytest.mark.parametrize("strategy", ["ROLLING", *SHIFTING])
-def test_nothing_that_is_there_names_what_is_not(strategy: str) -> None:
-    there = stack(strategy)
+def test_nothing_that_is_there_names_what_is_not(strategy: str, second_group: str) -> None:
+    there = stack(strategy, second_group)
     missing = {name for name, told in RESOURCES.items() if "Condition" in told} - set(there)
     for name, told in there.items():
         named = {reference.partition(".")[0] for reference in references(told)}
         assert not named & missing, name
 
 
+@pytest.mark.parametrize("second_group", ["false", "true"])
 @pytest.mark.parametrize("strategy", ["ROLLING", *SHIFTING])
-def test_what_serves_is_asked_anew_whenever_the_strategy_changes_the_service(strategy: str) -> None:
-    there = stack(strategy)
+def test_what_serves_is_asked_anew_whenever_the_strategy_changes_the_service(strategy: str, second_group: str) -> None:
+    there = stack(strategy, second_group)
     depends_on = references(there["InferenceService"]) - {"TaskDefinition"}
     assert depends_on <= references(there["ServingRelease"]["Service"])
 
