@@ -344,6 +344,22 @@ def test_every_number_and_choice_has_an_allowed_range() -> None:
     ] == []
 
 
+def test_every_page_changes_a_parameter_in_the_one_way() -> None:
+    """`sam deploy` without an environment deploys another stack than `make deploy ENV=…`, with other parameters."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    for page in pages:
+        for command in re.findall(r"^sam deploy.*$", page.read_text(), re.MULTILINE):
+            assert "--config-env" in command, (page.name, command)
+
+
+def test_the_words_name_every_state_of_a_release_and_of_a_run() -> None:
+    from controlplane.domain.releases import ReleaseState
+    from controlplane.domain.runs import RunState
+
+    words = (ROOT / "ARCHITECTURE.md").read_text().partition("## Where")[0]
+    assert [state for state in [*ReleaseState, *RunState] if state.value not in words] == []
+
+
 def test_the_stack_states_only_known_conditions() -> None:
     used = {resource["Condition"] for resource in RESOURCES.values() if "Condition" in resource}
     assert used <= set(TEMPLATE["Conditions"])
