@@ -234,10 +234,31 @@ class TestReporting:
         for known in (bad, bad, FOUND):
             world.scans.scans[image] = known
             scanning.look()
-        assert [alert_id for alert_id in world.ledger.noted if alert_id.startswith("findings")] == [
-            f"findings {image} HIGH",
-            f"findings {image} CRITICAL",
-        ]
+        told = [alert for alert_id, alert in world.ledger.noted.items() if alert_id.startswith(f"findings {image}")]
+        assert [alert.subject.rpartition(" ")[2] for alert in told] == ["HIGH", "CRITICAL"]
+
+    def test_another_finding_of_the_same_severity_is_told_and_none_twice(self) -> None:
+        world = waiting_world()
+        image = serving(world)
+        assert image
+        first, second = Vulnerability("CVE-1", "CRITICAL", "zlib"), Vulnerability("CVE-2", "CRITICAL", "tar")
+        for found in ((first,), (first, second), (second,), (first, second)):
+            world.on_image_scanned(image, Scan(ScanState.COMPLETE, found=found))
+            world.on_reconcile_due()
+        told = [mail.body for mail in world.notifier.mails if "found CRITICAL" in mail.subject]
+        assert len(told) == 2 and "New: CVE-2." in told[1]
+
+    def test_what_is_found_after_a_person_let_it_go_is_told(self) -> None:
+        world = waiting_world()
+        push = held(world)
+        world.on_image_scanned(push.digest, FOUND)
+        world.on_person_decided({"action": "release", "release": 2, "why": "urgent", "by": "ada", "id": "d1"})
+        world.on_deployment_changed(world.service.completes())
+        world.on_reconcile_due()
+        assert not [subject for subject in world.subjects if "found CRITICAL" in subject], "ada knows of that"
+        more = (*FOUND.found, Vulnerability("CVE-9", "CRITICAL", "tar"))
+        world.on_image_scanned(push.digest, Scan(ScanState.COMPLETE, found=more))
+        assert "New: CVE-9." in world.notifier.mails[-1].body
 
 
 class TestOff:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,6 +16,7 @@ from .failures import FailedTask
 from .judging import Fate
 from .releases import Release, ReleaseState
 from .runs import Run, RunState
+from .scans import Verdict
 
 SUBJECT_LIMIT = 100
 
@@ -212,13 +215,14 @@ def scan_without_verdict(release: Release, serving: Release | None, why: str, re
     )
 
 
-def scan_found(release: Release, why: str, worst: str, repository: str) -> Alert:
-    """Told once an image and worst severity, of an image that is deployed already."""
+def scan_found(release: Release, verdict: Verdict, new: Sequence[str], repository: str) -> Alert:
+    """Each finding is told once, of an image that is deployed already; `new` are those that nobody was told of."""
+    known = len(new) < len(verdict.names)
     return Alert.of(
-        f"findings {release.image} {worst}",
-        f"Tidegate: the scan of release {release.number}'s image found {worst}",
+        f"findings {release.image} {hashlib.sha256(json.dumps(sorted(new)).encode()).hexdigest()[:16]}",
+        f"Tidegate: the scan of release {release.number}'s image found {verdict.worst}",
         happened=f"Release {release.number} ({release.cause}) has findings that MaxSeverity does not allow.",
-        why=why,
+        why=f"{verdict.why} New: {', '.join(new)}." if known else verdict.why,
         done="Nothing: it is deployed already, and what serves is not taken away for that.",
         to_do="Push an image without them.",
         look=f"ECR repository {repository}, image {release.image}",

@@ -6,6 +6,7 @@ newer image takes its place; an alarm that goes back to an earlier release does 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -38,12 +39,15 @@ def let_go(
     return replace(rollout, held=None, waiting=free, image=free.image), [*changed, free]
 
 
-def turn_down(rollout: Rollout, number: int, now: datetime, *, why: str) -> tuple[Rollout, list[Release]]:
-    """The held release fails before it rolled; one of another number changes nothing."""
+def turn_down(
+    rollout: Rollout, number: int, now: datetime, *, why: str, names: Sequence[str] = ()
+) -> tuple[Rollout, list[Release]]:
+    """The held release fails before it rolled, for these findings; one of another number changes nothing."""
     held = rollout.held
     if held is None or held.number != number:
         return rollout, []
-    return replace(rollout, held=None), [replace(held, refused_by_scan=True).now(ReleaseState.FAILED, now, why)]
+    known = rollout.knowing_in(held.image or "", names)
+    return replace(known, held=None), [replace(held, refused_by_scan=True).now(ReleaseState.FAILED, now, why)]
 
 
 def propose_anew(

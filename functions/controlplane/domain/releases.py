@@ -18,6 +18,8 @@ from .failures import FailedTask
 from .judging import LONGEST, Fate, judge
 from .probes import Proof, Verdict
 
+IMAGES_KNOWN = 5  # that people know the findings of: one that fell out is told of again
+
 
 class ReleaseState(StrEnum):
     HELD = "HELD"
@@ -132,6 +134,14 @@ class ServiceView:
 
 
 @dataclass(frozen=True)
+class Findings:
+    """What people know that scans found in an image, by name."""
+
+    image: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Rollout:
     """The one truth of what serves, rolls and waits. `causes` are the proposals that were taken already.
 
@@ -154,6 +164,7 @@ class Rollout:
     back_at: datetime | None = None
     lost_ways: int = 0
     look_at: datetime | None = None
+    findings: tuple[Findings, ...] = ()  # of the last images that had some
 
     @property
     def target(self) -> Release | None:
@@ -215,6 +226,15 @@ class Rollout:
 
     def knowing(self, cause: str) -> Rollout:
         return replace(self, causes=(*self.causes, cause)[-1000:])
+
+    def known_in(self, image: str) -> tuple[str, ...] | None:
+        """None when nobody was told of anything in it."""
+        return next((each.names for each in self.findings if each.image == image), None)
+
+    def knowing_in(self, image: str, names: Iterable[str]) -> Rollout:
+        known = Findings(image, tuple(dict.fromkeys((*(self.known_in(image) or ()), *names))))
+        others = tuple(each for each in self.findings if each.image != image)
+        return replace(self, findings=(*others, known)[-IMAGES_KNOWN:])
 
     def pushed(self, at: datetime | None) -> Rollout:
         """A push of this time was taken."""

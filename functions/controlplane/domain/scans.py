@@ -62,11 +62,12 @@ class Ruling(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """`worst` is the highest severity that was found; `why` is a sentence."""
+    """`worst` is the highest severity that was found, `why` a sentence, `names` the findings that refuse it."""
 
     ruling: Ruling
     why: str
     worst: str = "NONE"
+    names: tuple[str, ...] = ()
 
 
 def rank(severity: str) -> int:
@@ -91,7 +92,10 @@ def judge(scan: Scan, highest: str) -> Verdict:
     bound = "" if highest == "NONE" else f" above {highest}"
     if number == 0:
         return Verdict(Ruling.PASSED, f"The scan found nothing{bound}.", worst)
-    return Verdict(Ruling.REFUSED, f"The scan found {number}{bound}: {_listed(above, number)}.", worst)
+    names = list(dict.fromkeys(each.name for each in above))
+    if number > len(above):
+        names.append(f"{number - len(above)} without a name")
+    return Verdict(Ruling.REFUSED, f"The scan found {number}{bound}: {_listed(above, number)}.", worst, tuple(names))
 
 
 def _listed(above: Sequence[Vulnerability], number: int) -> str:

@@ -10,7 +10,7 @@ from ..domain.holding import hold, let_go, turn_down
 from ..domain.releases import Release, Rollout
 from ..domain.scans import Ruling, ScanPolicy, Verdict, judge
 from ..ports import Ledger, Record, Scans, TryAgain
-from .common import Clock
+from .common import Clock, on_conflict_again
 from .releasing import Releasing
 
 LAGS = timedelta(minutes=2)  # before Lambda's last retry, which comes three minutes after the event
@@ -56,7 +56,7 @@ class Scanning:
                     raise TryAgain(lags)
                 return [*done, f"{lags}: the next look asks again"]
             return done
-        return self._report(rollout, image)
+        return on_conflict_again(lambda: self._report(image))
 
     def look(self) -> list[str]:
         """What an event missed: a verdict, one that does not come, and what was found in the image that serves."""
@@ -66,8 +66,9 @@ class Scanning:
         if held and held.since and now - held.since > self.patience:
             minutes = round(self.patience.total_seconds() / 60)
             self._no_verdict(held, rollout, f"No verdict came within {minutes} minutes.")
-        if rollout.serving and rollout.serving.image:
-            done += self._report(rollout, rollout.serving.image)
+        image = rollout.serving.image if rollout.serving else None
+        if image:
+            done += on_conflict_again(lambda: self._report(image))
         return done
 
     def look_at_held(self) -> list[str]:
@@ -84,7 +85,7 @@ class Scanning:
                 return self._let_go(held, verdict.why)
             case Ruling.REFUSED:
                 return self.releasing.change(
-                    lambda known, now: turn_down(known, held.number, now, why=verdict.why),
+                    lambda known, now: turn_down(known, held.number, now, why=verdict.why, names=verdict.names),
                     lambda release, known: [alerts.scan_refused(release, known.serving, self.repository)],
                 )
             case Ruling.NO_VERDICT:
@@ -102,21 +103,23 @@ class Scanning:
         if not self.ledger.is_noted(alert.alert_id):
             self.ledger.note([alert], record)
 
-    def _report(self, rollout: Rollout, image: str) -> list[str]:
-        """Of an image that is deployed, or about to be; what a person let go is known to have findings."""
+    def _report(self, image: str) -> list[str]:
+        """Of an image that is deployed, or about to be: each finding once. What a person let it go with is known."""
+        rollout = self.ledger.rollout()
         deployed = [
             each for each in (rollout.serving, rollout.rolling, rollout.waiting) if each and each.image == image
         ]
-        if self.policy is ScanPolicy.OFF or not deployed or any(each.overridden for each in deployed):
+        if self.policy is ScanPolicy.OFF or not deployed:
             return []
         verdict = self._verdict(image)
-        if verdict.ruling is not Ruling.REFUSED:
-            return []
-        alert = alerts.scan_found(deployed[0], verdict.why, verdict.worst, self.repository)
-        if self.ledger.is_noted(alert.alert_id):
+        known = rollout.known_in(image)
+        new = [name for name in verdict.names if name not in (known or ())]
+        if not new:
             return []
         record = Record(self.clock(), f"image {image}", "", "FINDINGS", verdict.why)
-        self.ledger.note([alert], record)
+        let_go_unseen = known is None and any(each.overridden for each in deployed)
+        told = [] if let_go_unseen else [alerts.scan_found(deployed[0], verdict, new, self.repository)]
+        self.ledger.save_rollout(rollout.knowing_in(image, new), [], [record], told)
         return [f"image {image}: {verdict.why}"]
 
     def _verdict(self, image: str) -> Verdict:
