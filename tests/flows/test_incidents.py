@@ -56,6 +56,23 @@ def test_a_rollback_never_triggers_itself() -> None:
     assert "itself a rollback" in world.notifier.mails[-1].body
 
 
+def test_when_ecs_hears_the_alarm_first_its_way_back_is_the_only_one() -> None:
+    """With CANARY, LINEAR and BLUE_GREEN the service listens to the alarms itself."""
+    world = World()
+    world.promoted()
+    good = rolled_out(world, "v1")
+    world.push("v2")
+    change = alarm("shift-errors-high", world.clock.now)
+    fallen = world.service.breaks("an alarm rang")
+    world.on_alarm_changed(change)
+    world.on_deployment_changed(fallen)
+    world.on_deployment_changed(world.service.completes())
+    assert (served(world)[0], world.service.made) == (good.digest, 3)
+    assert world.ledger.releases[2].state == "ROLLED_BACK"
+    assert world.ledger.rollout().going_back is None
+    assert world.subjects.count("Tidegate: release 1 serves again") == 1
+
+
 class TestWhileAnotherFunctionSettlesWhatRolls:
     """The alarm is decided upon while release 2 rolls; it serves before that is written down."""
 
