@@ -29,9 +29,12 @@ def then_tell(act: Callable[P, T], tell: Callable[[], int]) -> Callable[P, T]:
 
     def acted(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return act(*args, **kwargs)
-        finally:
+            done = act(*args, **kwargs)
+        except Exception:
             tell()
+            raise
+        tell()
+        return done
 
     return acted
 
