@@ -64,9 +64,40 @@ def test_the_circuit_breaker_is_named() -> None:
     assert told and (told.by, told.gone) == ("ECS's circuit breaker", False)
 
 
-def test_a_service_that_carries_another_release_has_taken_it_back() -> None:
-    told = fate(ServiceView((Deployment("d4", 2, True, "IN_PROGRESS"),), (), 2))
-    assert told and (told.by, told.gone, told.why) == ("ECS", True, "ECS ended the deployment")
+@pytest.mark.parametrize("rollout", ["IN_PROGRESS", ""])
+def test_a_service_that_carries_another_release_has_taken_it_back(rollout: str) -> None:
+    """ECS says that it rolls back; strategies that shift tell no state, and nothing else ends a deployment there."""
+    reason = "ECS deployment circuit breaker: rolling back to deploymentId ecs-svc/2." if rollout else ""
+    told = fate(ServiceView((Deployment("d4", 2, True, rollout, reason),), (), 2))
+    assert told and (told.by, told.gone, told.again, told.why) == ("ECS", True, False, "ECS ended the deployment")
+
+
+class TestSomebodyElsesDeployment:
+    """A `sam deploy` asked what serves before the release began, and sets the service back to that."""
+
+    SEEN = ServiceView((Deployment("d4", 2, True, "IN_PROGRESS", "ECS deployment ecs-svc/4 in progress."),), (), 2)
+
+    def test_is_no_fault_of_the_release_which_rolls_out_again(self) -> None:
+        told = fate(self.SEEN)
+        assert told and told.again
+        assert told.why == "somebody else's deployment d4 took its place with release 2"
+
+    def test_is_waited_for_while_ours_is_still_there(self) -> None:
+        ours = Deployment("d3", 3, False, "IN_PROGRESS")
+        assert fate(replace(self.SEEN, deployments=(*self.SEEN.deployments, ours))) is None
+
+    def test_counts_also_when_ours_was_done_already(self) -> None:
+        told = fate(replace(self.SEEN, deployments=(*self.SEEN.deployments, Deployment("d3", 3, False, "COMPLETED"))))
+        assert told and told.again
+
+    def test_is_not_fought_for_ever(self) -> None:
+        told = fate(self.SEEN, release=replace(RELEASE, again=2))
+        assert told and (told.again, told.gone, told.by) == (False, True, "another deployment")
+
+    def test_is_not_what_ecs_does_with_what_failed(self) -> None:
+        failed = Deployment("d3", 3, False, "FAILED", "tasks failed to start")
+        told = fate(replace(self.SEEN, deployments=(*self.SEEN.deployments, failed)))
+        assert told and (told.by, told.gone) == ("ECS", True)
 
 
 class TestTheDeadline:

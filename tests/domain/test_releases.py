@@ -38,6 +38,9 @@ def roll(rollout: Rollout, deployment: str = "d1") -> Rollout:
     return started.deploying(deployment)
 
 
+ROLLS_BACK = "ECS deployment circuit breaker: rolling back to deploymentId ecs-svc/1."
+
+
 def seen(
     release: Release | None,
     *,
@@ -47,10 +50,11 @@ def seen(
     digests: frozenset[str] | None = None,
     deployment: str | None = None,
     proof: Proof | None = AGREES,
+    reason: str = "what ECS says",
 ) -> ServiceView:
     """ECS with this release as the primary deployment; what its tasks proved, all the same."""
     assert release and release.image
-    primary = Deployment(deployment or release.deployment or "d?", release.number, True, rollout, "what ECS says")
+    primary = Deployment(deployment or release.deployment or "d?", release.number, True, rollout, reason)
     run = sorted(digests or {release.image})
     tasks = (RunningTask(f"t{number}", "", run[number % len(run)], proof) for number in range(running))
     return ServiceView((primary, *others), tuple(tasks), 2)
@@ -274,14 +278,20 @@ class TestSettling:
     def test_a_deployment_that_is_gone_was_taken_back(self) -> None:
         before = serving_v1_m1()
         rollout = roll(push(before, V2), "d2")
-        settled, changed = rollout.settle(seen(before.serving, deployment="d3"), NOON)
+        settled, changed = rollout.settle(seen(before.serving, deployment="d3", reason=ROLLS_BACK), NOON)
         assert changed[0].state is ReleaseState.ROLLED_BACK
         assert changed[0].reason == "ECS: ECS ended the deployment"
         assert settled.rolling is None
 
+    def test_one_whose_place_somebody_else_took_is_asked_for_again(self) -> None:
+        before = serving_v1_m1()
+        rollout = roll(push(before, V2), "d2")
+        settled, changed = rollout.settle(seen(before.serving, deployment="d3"), NOON)
+        assert settled.rolling and (settled.rolling.number, settled.rolling.deployment, changed) == (3, None, [])
+
     def test_a_release_taken_back_is_not_what_the_next_one_builds_on(self) -> None:
         rollout = roll(push(serving_v1_m1(), V2), "d2")
-        fallen, _ = rollout.settle(seen(serving_v1_m1().serving, deployment="d3"), NOON)
+        fallen, _ = rollout.settle(seen(serving_v1_m1().serving, deployment="d3", reason=ROLLS_BACK), NOON)
         fallen, _ = fallen.deploying("d3").settle(seen(fallen.going_back, deployment="d3"), NOON)
         assert what(roll(promote(fallen, "m2")).rolling) == (V1, "m2")
 

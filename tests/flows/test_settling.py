@@ -198,6 +198,42 @@ def test_a_way_back_that_fails_is_told_and_what_waits_is_rolled_out() -> None:
     assert state(world, 3) == "ROLLING"
 
 
+def test_a_deploy_that_asked_before_a_release_began_does_not_end_it() -> None:
+    world = World()
+    rolled_out(world, "v1")
+    newest = world.push("v2")
+    world.service.set_by_another(1)
+    world.on_deployment_changed()
+    assert (state(world, 2), world.service.primary.release) == ("ROLLING", 2)
+    world.on_deployment_changed(world.service.completes())
+    assert served(world)[0] == newest.digest
+    assert "Tidegate: release 2 rolled back" not in world.subjects
+    assert any("took its place with release 1" in line.why for line in world.ledger.history)
+
+
+def test_a_deployment_that_comes_back_time_and_again_is_not_fought_for_ever() -> None:
+    world = World()
+    rolled_out(world, "v1")
+    world.push("v2")
+    for _ in range(3):
+        world.service.set_by_another(1)
+        world.on_deployment_changed()
+    assert (state(world, 2), world.service.primary.release) == ("ROLLED_BACK", 1)
+    assert "another deployment: somebody else's deployment" in world.notifier.mails[-1].body
+
+
+def test_a_way_back_that_somebody_elses_deployment_takes_the_place_of_is_asked_for_again() -> None:
+    world = World()
+    rolled_out(world, "v1")
+    world.push("v2")
+    world.on_deployment_changed(world.service.breaks())
+    world.service.set_by_another(2)
+    world.on_deployment_changed()
+    assert world.service.primary.release == 1
+    world.on_deployment_changed(world.service.completes())
+    assert world.subjects[-1] == "Tidegate: release 1 serves again"
+
+
 class TestAnAlarm:
     def test_while_a_release_rolls_takes_it_back_once(self) -> None:
         world = World()

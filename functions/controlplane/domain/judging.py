@@ -6,6 +6,7 @@ ECS reports a completed deployment too, and a deployment completes with any mode
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -16,13 +17,15 @@ if TYPE_CHECKING:
     from .releases import Deployment, Release, RunningTask, ServiceView
 
 LONGEST = timedelta(minutes=30)
+AGAIN = 2  # times that a release is rolled out again when somebody else's deployment took its place
+TAKES_BACK = re.compile(r"roll\w*[ -]?back", re.IGNORECASE)  # in ECS's reason of the deployment that it goes back to
 
 
 @dataclass(frozen=True)
 class Fate:
     """`serves`, or it falls: then `by` says what failed, and `task` which task, where one did.
 
-    `gone`: the service carries another release already.
+    `gone`: the service carries another release already; `again`: the end of its deployment alone, which is made anew.
     """
 
     serves: bool
@@ -31,6 +34,7 @@ class Fate:
     deployment: str | None = None
     task: str | None = None
     gone: bool = False
+    again: bool = False
 
 
 def judge(
@@ -53,9 +57,9 @@ def _seen(release: Release, view: ServiceView) -> Fate | None:
         return None
     ours = view.of(release)
     if ours is None or not ours.is_primary:
-        if primary.release != release.carried and (ours is None or ours.rollout in {"FAILED", "COMPLETED"}):
-            return _by_ecs(ours, gone=True)
-        return None
+        if primary.release == release.carried or (ours and ours.rollout not in {"FAILED", "COMPLETED"}):
+            return None
+        return _overtaken(release, primary) if _by_somebody_else(ours, primary) else _by_ecs(ours, gone=True)
     if bad := _first(view, Verdict.DISAGREES):
         return Fate(serves=False, by="the smoke test", why=_told(bad), deployment=ours.deployment_id, task=bad.task_id)
     if ours.rollout == "FAILED":
@@ -75,6 +79,21 @@ def _seen(release: Release, view: ServiceView) -> Fate | None:
     if all(task.proof and task.proof.verdict is Verdict.AGREES for task in view.tasks):
         return Fate(serves=True, deployment=ours.deployment_id)
     return None
+
+
+def _by_somebody_else(ours: Deployment | None, primary: Deployment) -> bool:
+    """Not ECS, which says FAILED of what it takes back, or that it rolls back; only of rolling updates, though."""
+    by_ecs = (ours is not None and ours.rollout == "FAILED") or TAKES_BACK.search(primary.reason)
+    return bool(primary.rollout) and not by_ecs
+
+
+def _overtaken(release: Release, primary: Deployment) -> Fate:
+    """A `sam deploy` that asked what serves before the release began does this; what is newer goes out again."""
+    carried = f"release {primary.release}" if primary.release is not None else "the placeholder"
+    why = f"somebody else's deployment {primary.deployment_id} took its place with {carried}"
+    if release.again < AGAIN:
+        return Fate(serves=False, by="another deployment", why=why, again=True)
+    return Fate(serves=False, by="another deployment", why=f"{why}, time and again", gone=True)
 
 
 def _by_ecs(ours: Deployment | None, *, gone: bool = False) -> Fate:

@@ -54,6 +54,7 @@ class Release:
     proved: tuple[str, ...] = ()
     by: str = ""
     failed: FailedTask | None = None
+    again: int = 0  # times that somebody else's deployment took its place while it rolled
 
     @property
     def is_placeholder(self) -> bool:
@@ -294,9 +295,16 @@ class Rollout:
         agreed = [task.task_id for task in view.tasks if task.proof and task.proof.verdict is Verdict.AGREES]
         return replace(self._with_target(proved=tuple(agreed)), look_at=look_at)
 
+    def anew(self) -> Rollout:
+        """What is on its way is asked for once more."""
+        assert self.target, "only what is on its way is asked for"
+        return self._with_target(deployment=None, proved=(), again=self.target.again + 1)
+
     def settle(self, view: ServiceView, now: datetime, longest: timedelta = LONGEST) -> tuple[Rollout, list[Release]]:
         """What ECS's own state says about what is on its way; nothing changes while it still rolls."""
         fate = judge(self.target, view, now, longest) if self.target else None
+        if fate and fate.again:
+            return self.anew(), []
         return self.ended(fate, now) if fate else (self, [])
 
     def ended(self, fate: Fate, now: datetime, failed: FailedTask | None = None) -> tuple[Rollout, list[Release]]:

@@ -75,12 +75,21 @@ class Settling:
         view = self._asked(target, self.service.view())
         crashed = crashes.while_rolling(rollout, self.taking_back.failed_tasks.crashed(target))
         fate = judge(target, view, self.clock(), self.longest, crashed)
+        if fate and fate.again:
+            return self._again(rollout, fate)
         if fate:
             return self.taking_back.end(rollout, fate)
         seen = rollout.looked(view, rollout.look_at)
         if seen != rollout:
             self.ledger.save_rollout(seen, [], [])
         return []
+
+    def _again(self, rollout: Rollout, fate: Fate) -> Sequence[Release]:
+        """Written down as not asked for: then it is asked for as ever, also when the function dies here."""
+        anew = rollout.anew()
+        rolling = [anew.rolling] if anew.rolling else []
+        self.releasing.save(rollout, anew, rolling, why=f"it rolls out again, for {fate.why}")
+        return rolling
 
     def _asked(self, target: Release, view: ServiceView) -> ServiceView:
         """The view with what every task proved. A task that agreed is not asked again."""

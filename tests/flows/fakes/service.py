@@ -65,6 +65,11 @@ class FakeService:
         self._start(self.running)
         return fallen.deployment_id
 
+    def set_by_another(self, release: int | None) -> None:
+        """Somebody else, such as CloudFormation, updates the service to this release; what was there is drained."""
+        self._start(release)
+        self.deployments = [self.primary]
+
     def _start(self, release: int | None) -> None:
         self.made, self.up = self.made + 1, 0
         older = [replace(deployment, is_primary=False) for deployment in self.deployments]
