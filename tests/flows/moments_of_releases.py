@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controlplane.domain.probes import Proof, Verdict
-from controlplane.domain.scans import Scan, ScanState
+from controlplane.domain.scans import Scan, ScanPolicy, ScanState
 
 from tests.flows.fakes import CLEAN, FOUND, PENDING
 from tests.flows.killing import Event
@@ -61,6 +61,14 @@ def findings_in_what_serves(world: World) -> Event:
     push = world.push("v1")
     world.on_deployment_changed(world.service.completes())
     world.scans.otherwise = FOUND
+    return lambda: world.on_image_scanned(push.digest)
+
+
+def a_failed_scan_of_what_rolls(world: World) -> Event:
+    world.scan_policy = ScanPolicy.REPORT
+    push = world.push("v1")
+    world.scans.otherwise = Scan(ScanState.NONE, "UNSUPPORTED_IMAGE")
+    world.on_deployment_changed(world.service.completes())
     return lambda: world.on_image_scanned(push.digest)
 
 

@@ -70,6 +70,7 @@ FLOWS = {
     "a verdict against it": Flow(releases.a_verdict_against_it),
     "a scan without a verdict": Flow(releases.a_scan_without_a_verdict),
     "findings in what serves": Flow(releases.findings_in_what_serves),
+    "a failed scan of what rolls": Flow(releases.a_failed_scan_of_what_rolls),
     "a rollback by a person": Flow(releases.a_rollback_by_a_person, durable=True),
     "a rollback by a second person": Flow(releases.a_rollback_by_a_second_person, durable=True),
     "a push over a waiting rollback": Flow(releases.a_push_over_a_waiting_rollback),

@@ -225,6 +225,21 @@ class TestReporting:
         world.on_reconcile_due()
         assert "Tidegate: the scan of release 2's image found CRITICAL" in world.subjects
 
+    def test_a_scan_that_failed_is_told_once_and_what_a_later_one_finds_too(self) -> None:
+        world = waiting_world()
+        world.scan_policy = ScanPolicy.REPORT
+        push = world.push("v2")
+        world.on_image_scanned(push.digest, Scan(ScanState.NONE, "UNSUPPORTED_IMAGE"))
+        world.on_image_scanned(push.digest)
+        world.on_deployment_changed(world.service.completes())
+        world.on_reconcile_due()
+        [mail] = [mail for mail in world.notifier.mails if "scan" in mail.subject]
+        assert mail.subject == "Tidegate: the scan of release 2's image failed"
+        assert "The scan gave no verdict: UNSUPPORTED_IMAGE." in mail.body
+        assert (states(world)[1:], serving(world)) == (["SERVING"], push.digest)
+        world.on_image_scanned(push.digest, FOUND)
+        assert world.subjects[-1] == "Tidegate: the scan of release 2's image found CRITICAL"
+
     def test_worse_that_becomes_known_of_what_serves_is_told_again(self) -> None:
         world = waiting_world()
         image = serving(world)

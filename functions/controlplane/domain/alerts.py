@@ -229,6 +229,19 @@ def scan_found(release: Release, verdict: Verdict, new: Sequence[str], repositor
     )
 
 
+def scan_failed(release: Release, why: str, repository: str) -> Alert:
+    """Told once an image, of one that is deployed already: nobody knows what is in it."""
+    return Alert.of(
+        f"scan failed {release.image}",
+        f"Tidegate: the scan of release {release.number}'s image failed",
+        happened=f"Release {release.number} ({release.cause}) is deployed, and its scan has no verdict.",
+        why=why,
+        done="Nothing: ScanPolicy is report. If a scan of it ends after all, its findings are told.",
+        to_do="Scan it again in ECR, or push an image that can be scanned.",
+        look=f"ECR repository {repository}, image {release.image}",
+    )
+
+
 def _release_all_the_same(release: Release) -> str:
     return f"make release-held N={release.number} WHY='...' STACK=..."
 

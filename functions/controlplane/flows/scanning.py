@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -112,6 +113,8 @@ class Scanning:
         if self.policy is ScanPolicy.OFF or not deployed:
             return []
         verdict = self._verdict(image)
+        if verdict.ruling is Ruling.NO_VERDICT:
+            return self._report_failed(deployed, verdict.why)
         known = rollout.known_in(image)
         new = [name for name in verdict.names if name not in (known or ())]
         if not new:
@@ -121,6 +124,15 @@ class Scanning:
         told = [] if let_go_unseen else [alerts.scan_found(deployed[0], verdict, new, self.repository)]
         self.ledger.save_rollout(rollout.knowing_in(image, new), [], [record], told)
         return [f"image {image}: {verdict.why}"]
+
+    def _report_failed(self, deployed: Sequence[Release], why: str) -> list[str]:
+        """Once an image; what waited for its verdict is told of while it is held."""
+        alert = alerts.scan_failed(deployed[0], why, self.repository)
+        known = self.policy is not ScanPolicy.REPORT or any(each.overridden for each in deployed)
+        if known or self.ledger.is_noted(alert.alert_id):
+            return []
+        self.ledger.note([alert], Record(self.clock(), f"image {deployed[0].image}", "", "NO_VERDICT", why))
+        return [f"image {deployed[0].image}: {why}"]
 
     def _verdict(self, image: str) -> Verdict:
         return judge(self.scans.scan(image), self.highest)
