@@ -13,6 +13,7 @@ from .adapters.failed_tasks import EcsFailedTasks
 from .adapters.lambda_prober import LambdaProber
 from .adapters.s3_bucket import S3Bucket
 from .adapters.sqs_looks import SqsLooks
+from .domain.shifting import shifts_for
 from .flows.crashing import Crashing
 from .flows.releasing import Releasing
 from .flows.settling import Settling, TakingBack
@@ -29,6 +30,7 @@ ServiceSettings = (
     | settings.OnReconcileDue
 )
 RolloutSettings = settings.OnDeploymentChanged | settings.OnReconcileDue
+PROBE_SECONDS = 150  # the probe's own time limit, in template.yaml
 
 
 def service_of(s: ServiceSettings) -> EcsService:
@@ -74,7 +76,13 @@ def crashing_of(s: RolloutSettings) -> Crashing:
     )
 
 
-PROBE_SECONDS = 150  # the probe's own time limit, in template.yaml
+def shifting_takes(s: RolloutSettings) -> timedelta:
+    return shifts_for(
+        s.deployment_strategy,
+        percent=s.shift_percent,
+        step=timedelta(minutes=s.shift_minutes),
+        keep_old=timedelta(minutes=s.keep_old_minutes),
+    )
 
 
 def prober_of(s: RolloutSettings | settings.OnTrafficShifting) -> LambdaProber:
@@ -107,5 +115,5 @@ def settling_of(s: RolloutSettings) -> Settling:
         taking_back=taking_back_of(s, service),
         releasing=releasing_of(s, service),
         clock=clock,
-        longest=timedelta(minutes=s.rollout_timeout_minutes),
+        longest=timedelta(minutes=s.rollout_timeout_minutes) + shifting_takes(s),
     )

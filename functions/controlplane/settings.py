@@ -118,6 +118,10 @@ class _Rollout(_FailedTasks):
     probe_function: str
     look_queue_url: str
     rollout_timeout_minutes: int
+    deployment_strategy: str
+    shift_percent: int
+    shift_minutes: int
+    keep_old_minutes: int
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,17 @@ def test_a_strategy_that_shifts_has_two_groups_of_one_health_and_two_rules(strat
 
 @pytest.mark.parametrize("second_group", ["false", "true"])
 @pytest.mark.parametrize("strategy", ["ROLLING", *SHIFTING])
+def test_unhealthy_tasks_are_watched_in_every_target_group(strategy: str, second_group: str) -> None:
+    there = stack(strategy, second_group)
+    groups = {name for name in ("TargetGroup", "OtherTargetGroup") if name in there}
+    alarms = [told for told in there.values() if told.get("MetricName") == "UnHealthyHostCount"]
+    watched = {pair["Value"]["Fn::GetAtt"][0] for told in alarms for pair in told["Dimensions"]}
+    assert watched - {"LoadBalancer"} == groups
+    assert len({str(told["AlarmName"]) for told in alarms}) == len(alarms) == len(groups)
+
+
+@pytest.mark.parametrize("second_group", ["false", "true"])
+@pytest.mark.parametrize("strategy", ["ROLLING", *SHIFTING])
 def test_nothing_that_is_there_names_what_is_not(strategy: str, second_group: str) -> None:
     there = stack(strategy, second_group)
     missing = {name for name, told in RESOURCES.items() if "Condition" in told} - set(there)

@@ -107,7 +107,8 @@ class TestTheDeadline:
         told = fate(seen, after=30.1)
         assert told and (told.by, told.task) == ("the deadline", "t0")
         assert told.why == (
-            "It was not done after 30 minutes (RolloutTimeoutMinutes); its ECS deployment is IN_PROGRESS: waiting; "
+            "It was not done after 30 minutes (RolloutTimeoutMinutes, and the steps of a strategy that shifts); "
+            "its ECS deployment is IN_PROGRESS: waiting; "
             "1 of 2 tasks run; GET /version got no answer: refused (task t0)"
         )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from controlplane.domain.probes import Proof, Verdict
 from controlplane.domain.releases import Deployment, Release, ReleaseState, Rollout, RunningTask, ServiceView
-from controlplane.domain.shifting import May, Shift, may_shift
+from controlplane.domain.shifting import May, Shift, may_shift, shifts_for
 
 OURS, OLD = "sha256:" + "3" * 64, "sha256:" + "2" * 64
 GOOD = Release(2, "push v2", OLD, "m1", ReleaseState.SERVING)
@@ -61,3 +62,12 @@ def test_the_last_good_release_is_never_held_up_on_its_way_back() -> None:
 def test_what_the_ledger_does_not_roll_any_more_goes_back() -> None:
     fallen = Rollout(serving=GOOD, going_back=GOOD)
     assert may_shift(fallen, 3, view(AGREES, AGREES)) == Shift(May.FAILED, "the ledger does not roll release 3")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "minutes"),
+    [("ROLLING", 0), ("CANARY", 2 + 5), ("LINEAR", 4 * 2 + 5), ("BLUE_GREEN", 5)],
+)
+def test_a_deadline_leaves_time_for_the_steps_of_the_strategy(strategy: str, minutes: int) -> None:
+    takes = shifts_for(strategy, percent=30, step=timedelta(minutes=2), keep_old=timedelta(minutes=5))
+    assert takes == timedelta(minutes=minutes)

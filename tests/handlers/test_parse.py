@@ -17,6 +17,7 @@ import on_model_published
 import on_probe_asked
 import on_reconcile_due
 import on_stack_deploying
+import on_traffic_shifting
 import pytest
 from controlplane.domain.alarms import AlarmChange
 from controlplane.domain.drops import Drop
@@ -200,6 +201,27 @@ class TestAProbe:
         assert asked.question.release == 7
         assert asked.question.rows[0] == GoldenRow("A warm and gripping film.", "positive")
         assert asked.addresses == ["10.77.3.21:8080", "10.77.18.4:8080"]
+
+
+class TestATrafficShift:
+    def test_names_the_service_and_the_revision_that_asks(self) -> None:
+        event = sample("on_traffic_shifting")
+        revision = event["executionDetails"]["targetServiceRevisionArn"]
+        assert on_traffic_shifting.parse(event) == ("tidegate-local-service", revision)
+
+    def test_weights_and_what_nobody_knows_are_ignored(self) -> None:
+        event = sample("on_traffic_shifting")
+        known = on_traffic_shifting.parse(event)
+        del event["executionDetails"]["testTrafficWeights"], event["executionDetails"]["productionTrafficWeights"]
+        event["a-new-field"] = event["executionDetails"]["another"] = {"deep": [1]}
+        assert on_traffic_shifting.parse(event) == known
+
+    @pytest.mark.parametrize("lacking", ["serviceArn", "targetServiceRevisionArn"])
+    def test_without_service_or_revision_is_a_fault_and_no_leave_to_shift(self, lacking: str) -> None:
+        event = sample("on_traffic_shifting")
+        del event["executionDetails"][lacking]
+        with pytest.raises(KeyError, match=lacking):
+            on_traffic_shifting.parse(event)
 
 
 class TestTheRest:

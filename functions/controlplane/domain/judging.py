@@ -107,7 +107,7 @@ def _late(release: Release, view: ServiceView, now: datetime, longest: timedelta
         return None
     ours = view.of(release)
     minutes = round(longest / timedelta(minutes=1))
-    seen = [f"It was not done after {minutes} minutes (RolloutTimeoutMinutes)"]
+    seen = [f"It was not done after {minutes} minutes (RolloutTimeoutMinutes, and the steps of a strategy that shifts)"]
     if release.deployment is None or ours is None:
         seen.append("ECS shows no deployment of it")
     else:

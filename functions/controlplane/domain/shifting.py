@@ -7,6 +7,7 @@ it came; to hold it up would keep people on what fell. Anything the ledger does 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,15 @@ from .probes import Verdict
 
 if TYPE_CHECKING:
     from .releases import Rollout, ServiceView
+
+
+def shifts_for(strategy: str, *, percent: int, step: timedelta, keep_old: timedelta) -> timedelta:
+    """How long ECS takes to shift and then keeps the old tasks, by settings: what a rollout's deadline has to leave.
+
+    docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-linear.html
+    """
+    steps = {"CANARY": 1, "LINEAR": -(-100 // percent)}.get(strategy, 0)
+    return timedelta(0) if strategy == "ROLLING" else steps * step + keep_old
 
 
 class May(StrEnum):
