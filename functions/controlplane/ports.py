@@ -200,7 +200,7 @@ class Bucket(Protocol):
 
     def outcome(self, run_id: str, attempt: int) -> Outcome | None: ...
     def golden(self, run_id: str) -> tuple[GoldenRow, ...]:
-        """The golden set of a model, as far as it can be asked; () when there is none."""
+        """The golden set of a model, as far as it can be asked; () when there is none. Raises ChangedGoldenSet."""
         ...
 
     def keys_of(self, run_id: str) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from controlplane.adapters.s3_bucket import S3Bucket
 from controlplane.domain.drops import Drop, Finding
 from controlplane.domain.models import BadManifest
+from controlplane.domain.probes import ChangedGoldenSet, GoldenRow
 from controlplane.domain.runs import Outcome
 
 from tests.flows.fakes import NOON
@@ -188,3 +190,36 @@ class TestTheRunCard:
         assert page["Body"].read().decode() == "<p>größe"
         told = s3.get_object(Bucket="data", Key="runs/films-1/card.json")["Body"].read()
         assert json.loads(told) == {"state": "FAILED"}
+
+
+class TestAGoldenSet:
+    ROWS = b'[{"text": "a warm film", "label": "pos"}]'
+
+    def published(self, s3: Any, named: bytes | None) -> S3Bucket:
+        files = {} if named is None else {"golden.json": {"sha256": hashlib.sha256(named).hexdigest(), "bytes": 1}}
+        s3.put_object(Bucket="data", Key="models/r/manifest.json", Body=json.dumps({"files": files}).encode())
+        return S3Bucket(s3, "data")
+
+    def test_is_the_one_that_the_manifest_names(self, s3: Any) -> None:
+        s3.put_object(Bucket="data", Key="models/r/golden.json", Body=self.ROWS)
+        assert self.published(s3, self.ROWS).golden("r") == (GoldenRow("a warm film", "pos"),)
+
+    def test_that_was_changed_is_not_read(self, s3: Any) -> None:
+        s3.put_object(Bucket="data", Key="models/r/golden.json", Body=self.ROWS.replace(b"pos", b"neg"))
+        with pytest.raises(ChangedGoldenSet, match="its sha256 is [0-9a-f]{64}, the manifest says [0-9a-f]{64}"):
+            self.published(s3, self.ROWS).golden("r")
+
+    def test_that_is_gone_is_told_so(self, s3: Any) -> None:
+        with pytest.raises(ChangedGoldenSet, match="gone"):
+            self.published(s3, self.ROWS).golden("r")
+
+    def test_that_no_manifest_names_proves_nothing(self, s3: Any) -> None:
+        s3.put_object(Bucket="data", Key="models/r/golden.json", Body=self.ROWS)
+        with pytest.raises(ChangedGoldenSet, match="the manifest says nothing of it"):
+            self.published(s3, None).golden("r")
+        s3.put_object(Bucket="data", Key="models/r/manifest.json", Body=b"{")
+        with pytest.raises(ChangedGoldenSet):
+            S3Bucket(s3, "data").golden("r")
+
+    def test_of_a_model_without_one_is_empty(self, s3: Any) -> None:
+        assert self.published(s3, None).golden("r") == ()

@@ -185,6 +185,15 @@ def a_deadline(world: World) -> Event:
     return world.on_deployment_changed
 
 
+def a_changed_golden_set(world: World) -> Event:
+    run = world.promoted()
+    world.push("v1")
+    world.on_deployment_changed(world.service.completes())
+    world.push("v2")
+    world.bucket.changed, world.service.up = {run.run_id}, 1
+    return world.on_deployment_changed
+
+
 def a_deploy_that_asked_before(world: World) -> Event:
     """It sets the service back to what served when it asked, and then the newer one rolls out again."""
     world.push("v1")

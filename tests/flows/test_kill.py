@@ -85,6 +85,7 @@ FLOWS = {
     "a way back": Flow(releases.a_way_back),
     "a service that left": Flow(releases.a_service_that_left),
     "a deadline": Flow(releases.a_deadline),
+    "a changed golden set": Flow(releases.a_changed_golden_set),
     "a deploy that asked before": Flow(releases.a_deploy_that_asked_before),
     "errors while one rolls": Flow(releases.errors_while_one_rolls, durable=True),
     "crashes while one rolls": Flow(releases.crashes_while_one_rolls),

@@ -198,6 +198,20 @@ def test_a_way_back_that_fails_is_told_and_what_waits_is_rolled_out() -> None:
     assert state(world, 3) == "ROLLING"
 
 
+def test_a_golden_set_that_was_changed_judges_nothing_and_its_release_falls_for_that() -> None:
+    world = World()
+    run = world.promoted()
+    rolled_out(world, "v1")
+    world.push("v2")
+    world.bucket.changed, world.service.up = {run.run_id}, 1
+    asked = len(world.prober.asked)
+    world.on_deployment_changed()
+    assert (state(world, 2), world.service.primary.release, len(world.prober.asked)) == ("ROLLED_BACK", 1, asked)
+    assert f"the smoke test: golden.json of model {run.run_id} is not the file" in world.notifier.mails[-1].body
+    world.on_deployment_changed(world.service.completes())
+    assert world.subjects[-1] == "Tidegate: release 1 serves again", "which proved itself when it came"
+
+
 def test_a_deploy_that_asked_before_a_release_began_does_not_end_it() -> None:
     world = World()
     rolled_out(world, "v1")

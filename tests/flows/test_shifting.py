@@ -72,6 +72,15 @@ def test_a_release_that_disagrees_is_refused_and_its_reason_is_recorded_by_the_n
     assert world.on_traffic_shifting(1).may is May.SUCCEEDED, "the last good one passes"
 
 
+def test_no_request_shifts_by_a_golden_set_that_was_changed() -> None:
+    world = World()
+    green(world)
+    world.bucket.changed = {world.run.run_id}
+    shift = world.on_traffic_shifting()
+    assert shift.may is May.FAILED and "is not the file that the trainer published" in shift.why
+    assert world.prober.asked == []
+
+
 def test_after_the_deadline_the_answer_is_no_whatever_else_goes_out() -> None:
     world = World()
     green(world)

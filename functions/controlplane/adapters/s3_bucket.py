@@ -15,7 +15,7 @@ from ..domain.batches import RefusedDrop
 from ..domain.config import FILE_NAME
 from ..domain.drops import Drop, Finding
 from ..domain.models import BadManifest
-from ..domain.probes import GoldenRow, golden_rows
+from ..domain.probes import ChangedGoldenSet, GoldenRow, golden_rows
 from ..domain.runs import Outcome
 
 if TYPE_CHECKING:
@@ -131,11 +131,25 @@ class S3Bucket:
         return outcome if all(isinstance(word, str) for word in words) else None
 
     def golden(self, run_id: str) -> tuple[GoldenRow, ...]:
-        body = self._read(f"models/{run_id}/golden.json")
+        body, wanted = self._read(f"models/{run_id}/golden.json"), self._named(run_id, "golden.json")
+        found = None if body is None else hashlib.sha256(body).hexdigest()
+        if found != wanted:
+            is_, says = found or "none, for it is gone", wanted or "nothing of it"
+            raise ChangedGoldenSet(
+                f"golden.json of model {run_id} is not the file that the trainer published: its sha256 is {is_}, "
+                f"the manifest says {says}"
+            )
         try:
             return () if body is None else golden_rows(json.loads(body))
         except ValueError:
             return ()
+
+    def _named(self, run_id: str, path: str) -> str | None:
+        """The sha256 that the manifest names for a file of the model."""
+        try:
+            return str((self.manifest(run_id) or {})["files"][path]["sha256"])
+        except (BadManifest, KeyError, TypeError):
+            return None
 
     def keys_of(self, run_id: str) -> Sequence[str]:
         lister = self._s3.get_paginator("list_objects_v2")

@@ -17,6 +17,10 @@ ROWS_AT_ONCE = 4  # in one request: users' requests go on between two, and what 
 MOST_CHARACTERS = 100_000  # of one text, as serving takes it
 
 
+class ChangedGoldenSet(Exception):
+    """golden.json is not the file that the model's manifest names: nothing can be proved by it."""
+
+
 class Verdict(StrEnum):
     AGREES = "AGREES"
     DISAGREES = "DISAGREES"

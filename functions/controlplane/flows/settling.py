@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from ..domain import alerts, crashes
 from ..domain.judging import Fate, judge
-from ..domain.probes import Proof, Question, Verdict
+from ..domain.probes import ChangedGoldenSet, GoldenRow, Proof, Question, Verdict
 from ..domain.releases import Release, ReleaseState, Rollout, ServiceView
 from ..ports import Bucket, FailedTasks, Ledger, Looks, Prober, Record, Service
 from .common import Clock, on_conflict_again
@@ -72,7 +72,10 @@ class Settling:
         target = rollout.target
         if target is None:
             return []
-        view = self._asked(target, self.service.view())
+        try:
+            view = self._asked(target, self.service.view())
+        except ChangedGoldenSet as why:
+            return self.taking_back.end(rollout, Fate(serves=False, by="the smoke test", why=str(why)))
         crashed = crashes.while_rolling(rollout, self.taking_back.failed_tasks.crashed(target))
         fate = judge(target, view, self.clock(), self.longest, crashed)
         if fate and fate.again:
@@ -100,13 +103,22 @@ class Settling:
         to_ask = {task.task_id: task.address for task in view.tasks if task.task_id not in known and task.address}
         if not to_ask:
             return view.with_proofs(known)
-        rows = self.bucket.golden(target.model) if target.model else ()
+        rows = self._rows(target)
         question = Question(target.number, target.image or "", target.model, rows)
         answers = self.prober.ask(question, list(to_ask.values()))
         proofs = known | {task_id: answers[address] for task_id, address in to_ask.items() if address in answers}
         if any(proof.verdict is not Verdict.AGREES for proof in proofs.values()):
             view = self.service.view()  # a task that ended meanwhile is no witness
         return view.with_proofs(proofs)
+
+    def _rows(self, target: Release) -> tuple[GoldenRow, ...]:
+        """What goes back proved itself when it came: it has to come back also when its golden set was lost since."""
+        try:
+            return self.bucket.golden(target.model) if target.model else ()
+        except ChangedGoldenSet:
+            if target.state is ReleaseState.ROLLING:
+                raise
+            return ()
 
     def _look_again(self) -> None:
         """Written down before it is asked for: whoever comes after the time finds the chain broken, and mends it."""

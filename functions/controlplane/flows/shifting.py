@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from ..domain.probes import Proof, Question, Verdict
+from ..domain.probes import ChangedGoldenSet, Proof, Question, Verdict
 from ..domain.shifting import May, Shift, may_shift
 from ..ports import Bucket, Ledger, Looks, Prober, Revisions, Service
 
@@ -32,7 +32,11 @@ class Shifting:
             known = {task_id: Proof(Verdict.AGREES) for task_id in rolling.proved}
             to_ask = {task.address: task.task_id for task in view.tasks if task.address and task.task_id not in known}
             if to_ask:
-                rows = self.bucket.golden(rolling.model) if rolling.model else ()
+                try:
+                    rows = self.bucket.golden(rolling.model) if rolling.model else ()
+                except ChangedGoldenSet as why:
+                    self.looks.again(timedelta(0))
+                    return Shift(May.FAILED, str(why))
                 question = Question(rolling.number, rolling.image or "", rolling.model, rows)
                 proofs = self.prober.ask(question, list(to_ask))
                 known |= {to_ask[address]: proof for address, proof in proofs.items()}

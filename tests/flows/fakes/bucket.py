@@ -12,7 +12,7 @@ from typing import Any
 from controlplane.domain.batches import RefusedDrop
 from controlplane.domain.drops import Drop, Finding
 from controlplane.domain.models import BadManifest
-from controlplane.domain.probes import GoldenRow
+from controlplane.domain.probes import ChangedGoldenSet, GoldenRow
 from controlplane.domain.runs import Outcome
 
 
@@ -28,6 +28,7 @@ class FakeBucket:
     outcomes: dict[tuple[str, int], Outcome] = field(default_factory=dict)
     cards: dict[str, tuple[dict[str, Any], str]] = field(default_factory=dict)
     keys: set[str] = field(default_factory=set)
+    changed: set[str] = field(default_factory=set)  # models whose golden set was changed after they were published
     puts: int = 0
 
     def put(self, key: str, content: bytes) -> Drop:
@@ -85,6 +86,8 @@ class FakeBucket:
         return self.outcomes.get((run_id, attempt))
 
     def golden(self, run_id: str) -> tuple[GoldenRow, ...]:
+        if run_id in self.changed:
+            raise ChangedGoldenSet(f"golden.json of model {run_id} is not the file that the trainer published")
         return (GoldenRow("a warm film", "pos"),) if run_id in self.manifests else ()
 
     def keys_of(self, run_id: str) -> Sequence[str]:
