@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from datetime import UTC, datetime, timedelta
 
 import boto3
@@ -32,11 +33,16 @@ def clock() -> datetime:
     return datetime.now(UTC)
 
 
+def pause(number: int) -> None:
+    """At most 0.1, 0.2, 0.4, … seconds: by chance, so that those who met do not meet again."""
+    time.sleep(random.uniform(0, 0.05 * 2**number))
+
+
 RunSettings = settings.OnBatchSettled | settings.OnMachineChanged | settings.OnModelPublished | settings.OnReconcileDue
 
 
 def ledger(s: settings._Ledger) -> DynamoLedger:
-    return DynamoLedger(boto3.client("dynamodb"), s.ledger_table)
+    return DynamoLedger(boto3.client("dynamodb"), s.ledger_table, pause)
 
 
 def columns(s: settings.OnDataDropped) -> Columns:

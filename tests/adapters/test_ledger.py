@@ -8,6 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
 from controlplane.adapters.dynamo_ledger import DynamoLedger
 from controlplane.domain.alarms import Answer
 from controlplane.domain.alerts import Alert
@@ -19,7 +21,7 @@ from controlplane.domain.pools import Ask, Pool, Rest, pools_of
 from controlplane.domain.prices import PriceList, Quote
 from controlplane.domain.releases import Release, Rollout
 from controlplane.domain.runs import Machine, Queue, Run, RunState
-from controlplane.ports import Conflict, Ledger, Record
+from controlplane.ports import Conflict, Ledger, Record, TryAgain
 
 from tests.flows.fakes import NOON, FakeLedger
 
@@ -37,7 +39,54 @@ ALERT = Alert("run films-1 FAILED", "Tidegate: run failed", "Why: größe\n")
 def ledger(request: pytest.FixtureRequest) -> Ledger:
     if request.param == "fake":
         return FakeLedger()
-    return DynamoLedger(table(request.getfixturevalue("aws")), "ledger")
+    return DynamoLedger(table(request.getfixturevalue("aws")), "ledger", never)
+
+
+def never(number: int) -> None:
+    raise AssertionError(f"waited before try {number}, but DynamoDB is not busy")
+
+
+class TestABusyTable:
+    """A transaction that was cancelled was not written, and the reasons say why."""
+
+    def ledger(
+        self, stubbed: Callable[[str], tuple[Any, Stubber]], *answers: list[str]
+    ) -> tuple[DynamoLedger, list[int]]:
+        client, stub = stubbed("dynamodb")
+        for codes in answers:
+            if not codes:
+                stub.add_response("transact_write_items", {})
+                continue
+            reasons = [{"Code": code} for code in codes]
+            modeled = {"CancellationReasons": reasons}
+            stub.add_client_error("transact_write_items", "TransactionCanceledException", modeled_fields=modeled)
+        waited: list[int] = []
+        return DynamoLedger(client, "ledger", waited.append), waited
+
+    def test_is_asked_again_after_pauses(self, stubbed: Callable[[str], tuple[Any, Stubber]]) -> None:
+        ledger, waited = self.ledger(stubbed, ["None", "ThrottlingError"], ["TransactionConflict"], [])
+        ledger.save_rollout(Rollout(), [], [])
+        assert waited == [1, 2]
+
+    def test_is_left_for_later_in_the_end(self, stubbed: Callable[[str], tuple[Any, Stubber]]) -> None:
+        ledger, waited = self.ledger(stubbed, *[["ThrottlingError"]] * 6)
+        with pytest.raises(TryAgain) as told:
+            ledger.save_rollout(Rollout(), [], [])
+        assert (waited, isinstance(told.value, Conflict)) == ([1, 2, 3, 4, 5], False)
+
+    def test_a_change_by_somebody_else_is_a_conflict_at_once(
+        self, stubbed: Callable[[str], tuple[Any, Stubber]]
+    ) -> None:
+        ledger, waited = self.ledger(stubbed, ["ConditionalCheckFailed", "TransactionConflict"])
+        with pytest.raises(Conflict):
+            ledger.save_rollout(Rollout(), [], [])
+        assert waited == []
+
+    def test_a_mistake_of_ours_is_raised(self, stubbed: Callable[[str], tuple[Any, Stubber]]) -> None:
+        ledger, waited = self.ledger(stubbed, ["ValidationError"])
+        with pytest.raises(ClientError):
+            ledger.save_rollout(Rollout(), [], [])
+        assert waited == []
 
 
 def table(aws: Callable[[str], Any]) -> Any:
@@ -339,7 +388,7 @@ class TestAlerts:
 def test_what_a_run_cost_is_logged_once_when_its_last_machine_is_gone(
     aws: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ledger = DynamoLedger(table(aws), "ledger")
+    ledger = DynamoLedger(table(aws), "ledger", never)
     run = queued(ledger).claimed(NOON).on(Machine("i-1", "c6i.large", "a", "spot"), NOON, PRICES)
     over = run.without_machine(NOON + timedelta(minutes=5), gone=False).ended(RunState.FAILED, "No.")
     over = ledger.save_run(over, CHANGED)
@@ -352,7 +401,7 @@ def test_every_change_is_in_the_history_and_in_the_log(
     aws: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     dynamodb = table(aws)
-    DynamoLedger(dynamodb, "ledger").take_in(DROP, BATCH, None, ACCEPTED)
+    DynamoLedger(dynamodb, "ledger", never).take_in(DROP, BATCH, None, ACCEPTED)
     items = dynamodb.query(
         TableName="ledger",
         KeyConditionExpression="kind = :kind",

@@ -76,7 +76,7 @@ def test_before_any_release_it_is_the_placeholder(cloudformation: Any, context: 
 def test_an_update_gets_what_serves(cloudformation: Any, context: object) -> None:
     rollout, _ = Rollout().propose("push", NOON, image="sha256:1", model="films-1")
     started, _ = rollout.start(NOON)
-    DynamoLedger(boto3.client("dynamodb"), "ledger").save_rollout(started, [], [])
+    DynamoLedger(boto3.client("dynamodb"), "ledger", list[int]().append).save_rollout(started, [], [])
     answer = answered(cloudformation, context, "Update")
     assert answer["Data"] == {
         "Image": "1.ecr/inference@sha256:1",

@@ -11,7 +11,9 @@
     answer        <incident>           alert  <alert id>   unsent  <alert id>
     history <yyyy-mm>  <time> <subject>  append-only
 
-A change and what belongs to it go in one transaction; a version that moved meanwhile is a Conflict.
+A change and what belongs to it go in one transaction; a version that moved meanwhile is a Conflict. A transaction that
+DynamoDB cancelled because it was busy was not written, and is asked again after a pause.
+docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -36,21 +38,25 @@ from ..domain.pools import Rest
 from ..domain.prices import Quote
 from ..domain.releases import Release, Rollout
 from ..domain.runs import Queue, Run
-from ..ports import Conflict, Record
+from ..ports import Conflict, Record, TryAgain
 from .documents import decode, encode
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 SENDING = timedelta(minutes=1)
+# Reasons of a cancelled transaction that pass by themselves; boto3 does not ask again for them.
+BUSY = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+TRIES = 6
 RESTS_AT_ONCE = 50
 T = TypeVar("T")
 Item = dict[str, Any]
 
 
 class DynamoLedger:
-    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
-        self._dynamodb, self._table = dynamodb, table
+    def __init__(self, dynamodb: DynamoDBClient, table: str, pause: Callable[[int], None]) -> None:
+        """`pause` waits before the n-th try again, from 1 on."""
+        self._dynamodb, self._table, self._pause = dynamodb, table, pause
 
     # -- drops and batches --------------------------------------------------------------------------------------------
     def batch(self, dataset: str) -> Batch | None:
@@ -305,14 +311,29 @@ class DynamoLedger:
             )
             for record in records
         ]
-        try:
-            self._dynamodb.transact_write_items(TransactItems=[*writes, *history])  # type: ignore[list-item]
-        except ClientError as fault:
-            if fault.response["Error"]["Code"] in {"TransactionCanceledException", "TransactionConflictException"}:
-                raise Conflict(str(fault)) from fault
-            raise
+        for number in range(1, TRIES + 1):
+            try:
+                self._dynamodb.transact_write_items(TransactItems=[*writes, *history])  # type: ignore[list-item]
+                break
+            except ClientError as fault:
+                reasons = _why_cancelled(fault)
+                if "ConditionalCheckFailed" in reasons:
+                    raise Conflict(str(fault)) from fault
+                if not reasons or not reasons <= BUSY:
+                    raise
+                if number == TRIES:
+                    raise TryAgain(f"DynamoDB is busy: {fault}") from fault
+            self._pause(number)
         for record in records:
             log_line(subject=record.subject, was=record.was, now=record.now, why=record.why)
+
+
+def _why_cancelled(fault: ClientError) -> set[str]:
+    """Codes of a transaction that was cancelled as a whole; none for any other fault."""
+    if fault.response["Error"]["Code"] != "TransactionCanceledException":
+        return set()
+    told = fault.response.get("CancellationReasons", [])
+    return {reason.get("Code", "None") for reason in told} - {"None"}
 
 
 def log_line(**told: object) -> None:
