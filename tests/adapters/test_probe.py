@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import threading
@@ -249,8 +250,10 @@ class TestTheFunctionThatAsks:
 def test_the_golden_set_is_read_from_the_models_folder(aws: Callable[[str], Any]) -> None:
     s3 = aws("s3")
     s3.create_bucket(Bucket="data")
-    s3.put_object(Bucket="data", Key="models/films-1/golden.json", Body=b'[{"text": "warm", "label": "pos"}]')
-    s3.put_object(Bucket="data", Key="models/films-2/golden.json", Body=b"{")
+    for model, golden in (("films-1", b'[{"text": "warm", "label": "pos"}]'), ("films-2", b"{")):
+        manifest = {"files": {"golden.json": {"sha256": hashlib.sha256(golden).hexdigest()}}}
+        s3.put_object(Bucket="data", Key=f"models/{model}/golden.json", Body=golden)
+        s3.put_object(Bucket="data", Key=f"models/{model}/manifest.json", Body=json.dumps(manifest).encode())
     bucket = S3Bucket(s3, "data")
     assert bucket.golden("films-1") == (GoldenRow("warm", "pos"),)
     assert (bucket.golden("films-2"), bucket.golden("films-3")) == ((), ())
