@@ -12,8 +12,7 @@ from controlplane.domain.alerts import Alert
 from controlplane.domain.batches import TOLD_BY_NAME, Batch
 from controlplane.domain.drops import Drop, Finding
 from controlplane.domain.failures import FailedTask
-from controlplane.domain.judging import Fate
-from controlplane.domain.releases import Release, ReleaseState
+from controlplane.domain.releases import Fate, Release, ReleaseState
 from controlplane.domain.runs import Run, RunState
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -69,12 +69,12 @@ class TestWhileItRolls:
     def test_also_when_it_would_serve_at_that_moment(self) -> None:
         tasks = tuple(RunningTask(name, "a:8080", "sha256:3", Proof(Verdict.AGREES)) for name in ("c", "d"))
         view = ServiceView((Deployment("d3", 3, True, "COMPLETED"),), tasks, 2)
-        fate = judge(ROLLS, view, NOON, crashed=while_rolling(ROLLING, TWICE))
+        fate = judge(ROLLS, view, NOON, timedelta(minutes=30), crashed=while_rolling(ROLLING, TWICE))
         assert fate and fate.by == "a task that crashed"
 
     def test_what_ecs_ended_already_is_told_as_ecs_does(self) -> None:
         view = ServiceView((Deployment("d3", 3, True, "FAILED", "ECS deployment circuit breaker: x"),), (), 2)
-        fate = judge(ROLLS, view, NOON, crashed=while_rolling(ROLLING, TWICE))
+        fate = judge(ROLLS, view, NOON, timedelta(minutes=30), crashed=while_rolling(ROLLING, TWICE))
         assert fate and fate.by == "ECS's circuit breaker"
 
     def test_a_rollback_is_not_judged_by_it(self) -> None:

@@ -11,6 +11,8 @@ from controlplane.domain.releases import Deployment, Release, ReleaseState, Roll
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.domain.test_releases import settle
+
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 V1, V2, V3 = ("sha256:" + letter * 64 for letter in "123")
 FINAL = {"SERVING", "RETIRED", "FAILED", "ROLLED_BACK"}
@@ -32,7 +34,7 @@ def roll(rollout: Rollout) -> Rollout:
 
 def serve(rollout: Rollout) -> Rollout:
     assert rollout.rolling
-    return rollout.settle(seen(rollout.rolling), NOON)[0]
+    return settle(rollout, seen(rollout.rolling), NOON)[0]
 
 
 def serving(image: str = V1, model: str = "m1") -> Rollout:
@@ -211,7 +213,7 @@ class Story:
                 self.after(rollout.propose(f"alarm {self.pushes}", NOON, image=back.image, model=back.model))
             case "serves" | "falls" if rollout.target:
                 state = "COMPLETED" if action == "serves" else "FAILED"
-                self.after(rollout.settle(seen(rollout.target, rollout=state), NOON))
+                self.after(settle(rollout, seen(rollout.target, rollout=state), NOON))
         self.start()
 
     def start(self) -> None:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from controlplane.domain.failures import FailedTask, readable
-from controlplane.domain.judging import Fate, judge
+from controlplane.domain.judging import judge
 from controlplane.domain.probes import Proof, Verdict
-from controlplane.domain.releases import Deployment, Release, ReleaseState, RunningTask, ServiceView
+from controlplane.domain.releases import Deployment, Fate, Release, ReleaseState, RunningTask, ServiceView
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 OURS = "sha256:" + "3" * 64

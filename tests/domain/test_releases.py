@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from controlplane.domain.failures import FailedTask
-from controlplane.domain.judging import Fate
+from controlplane.domain.judging import judge
 from controlplane.domain.probes import Proof, Verdict
 from controlplane.domain.releases import (
     Deployment,
+    Fate,
     Release,
     ReleaseState,
     Rollout,
@@ -60,8 +61,16 @@ def seen(
     return ServiceView((primary, *others), tuple(tasks), 2)
 
 
+def settle(rollout: Rollout, view: ServiceView, now: datetime) -> tuple[Rollout, list[Release]]:
+    """As the flow does: what is on its way is judged, and ends or goes on."""
+    fate = judge(rollout.target, view, now, timedelta(minutes=30)) if rollout.target else None
+    if fate and fate.again:
+        return rollout.anew(), []
+    return rollout.ended(fate, now) if fate else (rollout, [])
+
+
 def serve(rollout: Rollout) -> Rollout:
-    settled, changed = rollout.settle(seen(rollout.rolling), NOON)
+    settled, changed = settle(rollout, seen(rollout.rolling), NOON)
     assert changed[0].state is ReleaseState.SERVING
     return settled
 
@@ -96,19 +105,19 @@ class TestTheFirstRelease:
 
     def test_that_fails_leaves_nothing_serving(self) -> None:
         rollout = roll(push(Rollout(), V1))
-        settled, changed = rollout.settle(seen(rollout.rolling, rollout="FAILED"), NOON)
+        settled, changed = settle(rollout, seen(rollout.rolling, rollout="FAILED"), NOON)
         assert [release.state for release in changed] == [ReleaseState.FAILED]
         assert (settled.serving, settled.rolling) == (None, None)
         assert changed[0].reason == "ECS: what ECS says"
 
     def test_that_fails_gives_way_to_the_next_image(self) -> None:
         rollout = roll(push(Rollout(), V1))
-        fallen, _ = rollout.settle(seen(rollout.rolling, rollout="FAILED"), NOON)
+        fallen, _ = settle(rollout, seen(rollout.rolling, rollout="FAILED"), NOON)
         waits = push(fallen, V2).deploying("d2")
         placeholder = RunningTask("t1", "", "sha256:placeholder"), RunningTask("t2", "", "sha256:placeholder")
         view = ServiceView((Deployment("d2", None, True, "IN_PROGRESS"),), placeholder, 2)
-        assert waits.settle(view, NOON) == (waits, []), "the placeholder goes out again first"
-        back, _ = waits.settle(replace(view, deployments=(Deployment("d2", None, True, "COMPLETED"),)), NOON)
+        assert settle(waits, view, NOON) == (waits, []), "the placeholder goes out again first"
+        back, _ = settle(waits, replace(view, deployments=(Deployment("d2", None, True, "COMPLETED"),)), NOON)
         assert what(roll(back).rolling) == (V2, None)
 
 
@@ -230,7 +239,7 @@ class TestSettling:
     def test_a_completed_deployment_with_our_digest_serves(self) -> None:
         before = serving_v1_m1()
         rollout = roll(push(before, V2), "d2")
-        settled, changed = rollout.settle(seen(rollout.rolling), NOON + timedelta(minutes=1))
+        settled, changed = settle(rollout, seen(rollout.rolling), NOON + timedelta(minutes=1))
         assert [release.state for release in changed] == [ReleaseState.SERVING, ReleaseState.RETIRED]
         assert what(settled.serving) == (V2, "m1")
         assert settled.previous == before.serving
@@ -248,19 +257,19 @@ class TestSettling:
     )
     def test_nothing_changes_while_it_rolls(self, view: dict[str, object]) -> None:
         rollout = roll(push(serving_v1_m1(), V2), "d2")
-        assert rollout.settle(seen(rollout.rolling, **view), NOON) == (rollout, [])  # type: ignore[arg-type]
+        assert settle(rollout, seen(rollout.rolling, **view), NOON) == (rollout, [])  # type: ignore[arg-type]
 
     def test_a_release_that_was_not_deployed_yet_is_not_judged(self) -> None:
         rollout = push(serving_v1_m1(), V2).start(NOON)[0]
         view = seen(serving_v1_m1().serving)
-        assert rollout.settle(view, NOON) == (rollout, [])
+        assert settle(rollout, view, NOON) == (rollout, [])
 
     def test_the_circuit_breaker_takes_it_back(self) -> None:
         before = serving_v1_m1()
         rollout = roll(push(before, V2), "d2")
         fallen = Deployment("d2", 3, False, "FAILED", "tasks failed to start")
         view = seen(before.serving, rollout="IN_PROGRESS", others=(fallen,), deployment="d3")
-        settled, changed = rollout.settle(view, NOON)
+        settled, changed = settle(rollout, view, NOON)
         assert [(release.state, release.reason) for release in changed] == [
             (ReleaseState.ROLLED_BACK, "ECS: tasks failed to start")
         ]
@@ -278,7 +287,7 @@ class TestSettling:
     def test_a_deployment_that_is_gone_was_taken_back(self) -> None:
         before = serving_v1_m1()
         rollout = roll(push(before, V2), "d2")
-        settled, changed = rollout.settle(seen(before.serving, deployment="d3", reason=ROLLS_BACK), NOON)
+        settled, changed = settle(rollout, seen(before.serving, deployment="d3", reason=ROLLS_BACK), NOON)
         assert changed[0].state is ReleaseState.ROLLED_BACK
         assert changed[0].reason == "ECS: ECS ended the deployment"
         assert settled.rolling is None
@@ -286,13 +295,13 @@ class TestSettling:
     def test_one_whose_place_somebody_else_took_is_asked_for_again(self) -> None:
         before = serving_v1_m1()
         rollout = roll(push(before, V2), "d2")
-        settled, changed = rollout.settle(seen(before.serving, deployment="d3"), NOON)
+        settled, changed = settle(rollout, seen(before.serving, deployment="d3"), NOON)
         assert settled.rolling and (settled.rolling.number, settled.rolling.deployment, changed) == (3, None, [])
 
     def test_a_release_taken_back_is_not_what_the_next_one_builds_on(self) -> None:
         rollout = roll(push(serving_v1_m1(), V2), "d2")
-        fallen, _ = rollout.settle(seen(serving_v1_m1().serving, deployment="d3", reason=ROLLS_BACK), NOON)
-        fallen, _ = fallen.deploying("d3").settle(seen(fallen.going_back, deployment="d3"), NOON)
+        fallen, _ = settle(rollout, seen(serving_v1_m1().serving, deployment="d3", reason=ROLLS_BACK), NOON)
+        fallen, _ = settle(fallen.deploying("d3"), seen(fallen.going_back, deployment="d3"), NOON)
         assert what(roll(promote(fallen, "m2")).rolling) == (V1, "m2")
 
     def test_a_foreign_deployment_while_ours_still_rolls_changes_nothing(self) -> None:
@@ -300,14 +309,14 @@ class TestSettling:
         rollout = roll(push(before, V2), "d2")
         ours = Deployment("d2", 3, False, "IN_PROGRESS")
         view = seen(before.serving, rollout="IN_PROGRESS", others=(ours,), deployment="by-hand")
-        assert rollout.settle(view, NOON) == (rollout, [])
+        assert settle(rollout, view, NOON) == (rollout, [])
 
     def test_a_foreign_deployment_while_nothing_rolls_changes_nothing(self) -> None:
         rollout = serving_v1_m1()
         foreign = ServiceView(
             (Deployment("x", None, True, "COMPLETED"),), (RunningTask("t1", "", V3), RunningTask("t2", "", V3)), 2
         )
-        assert rollout.settle(foreign, NOON) == (rollout, [])
+        assert settle(rollout, foreign, NOON) == (rollout, [])
 
     def test_the_placeholders_deployment_is_not_ours(self) -> None:
         rollout = roll(push(Rollout(), V1))
@@ -316,24 +325,24 @@ class TestSettling:
             (RunningTask("t1", "", "sha256:placeholder"),),
             2,
         )
-        assert rollout.settle(view, NOON) == (rollout, [])
+        assert settle(rollout, view, NOON) == (rollout, [])
 
     def test_another_deployment_of_our_release_counts_as_ours(self) -> None:
         """`sam deploy` registers the same release again while it rolls."""
         rollout = roll(push(serving_v1_m1(), V2), "d2")
         view = seen(rollout.rolling, deployment="by-cloudformation")
-        settled, _ = rollout.settle(view, NOON)
+        settled, _ = settle(rollout, view, NOON)
         assert settled.serving and settled.serving.deployment == "by-cloudformation"
 
     def test_without_a_word_from_ecs_nothing_changes(self) -> None:
         rollout = roll(push(Rollout(), V1))
-        assert rollout.settle(ServiceView((), (), 2), NOON) == (rollout, [])
+        assert settle(rollout, ServiceView((), (), 2), NOON) == (rollout, [])
 
     def test_after_it_settled_the_same_view_changes_nothing_more(self) -> None:
         rollout = roll(push(serving_v1_m1(), V2), "d2")
         view = seen(rollout.rolling)
-        settled, _ = rollout.settle(view, NOON)
-        assert settled.settle(view, NOON) == (settled, [])
+        settled, _ = settle(rollout, view, NOON)
+        assert settle(settled, view, NOON) == (settled, [])
 
 
 def test_every_digest_that_was_pushed_is_known() -> None:

@@ -13,8 +13,7 @@ from .batches import Batch
 from .crashes import Pattern
 from .decisions import Decision, Plan
 from .failures import FailedTask
-from .judging import Fate
-from .releases import Release, ReleaseState
+from .releases import Fate, Release, ReleaseState
 from .runs import Run, RunState
 from .scans import Verdict
 

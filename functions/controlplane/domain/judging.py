@@ -7,41 +7,20 @@ ECS reports a completed deployment too, and a deployment completes with any mode
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from .probes import Verdict
+from .releases import Deployment, Fate, Release, RunningTask, ServiceView
 
-if TYPE_CHECKING:
-    from .releases import Deployment, Release, RunningTask, ServiceView
-
-LONGEST = timedelta(minutes=30)
 AGAIN = 2  # times that a release is rolled out again when somebody else's deployment took its place
 TAKES_BACK = re.compile(r"roll\w*[ -]?back", re.IGNORECASE)  # in ECS's reason of the deployment that it goes back to
-
-
-@dataclass(frozen=True)
-class Fate:
-    """`serves`, or it falls: then `by` says what failed, and `task` which task, where one did.
-
-    `gone`: the service carries another release already; `again`: the end of its deployment alone, which is made anew.
-    """
-
-    serves: bool
-    why: str = ""
-    by: str = ""
-    deployment: str | None = None
-    task: str | None = None
-    gone: bool = False
-    again: bool = False
 
 
 def judge(
     release: Release,
     view: ServiceView,
     now: datetime,
-    longest: timedelta = LONGEST,
+    longest: timedelta,
     crashed: Fate | None = None,
 ) -> Fate | None:
     """None while it still rolls. `crashed`: what its crashes come to, see `crashes.py`."""

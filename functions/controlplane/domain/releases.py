@@ -15,7 +15,6 @@ from enum import StrEnum
 from typing import Any
 
 from .failures import FailedTask
-from .judging import LONGEST, Fate, judge
 from .probes import Proof, Verdict
 
 IMAGES_KNOWN = 5  # that people know the findings of: one that fell out is told of again
@@ -140,6 +139,22 @@ class Findings:
 
     image: str
     names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Fate:
+    """`serves`, or it falls: then `by` says what failed, and `task` which task, where one did.
+
+    `gone`: the service carries another release already; `again`: the end of its deployment alone, which is made anew.
+    """
+
+    serves: bool
+    why: str = ""
+    by: str = ""
+    deployment: str | None = None
+    task: str | None = None
+    gone: bool = False
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -299,13 +314,6 @@ class Rollout:
         """What is on its way is asked for once more."""
         assert self.target, "only what is on its way is asked for"
         return self._with_target(deployment=None, proved=(), again=self.target.again + 1)
-
-    def settle(self, view: ServiceView, now: datetime, longest: timedelta = LONGEST) -> tuple[Rollout, list[Release]]:
-        """What ECS's own state says about what is on its way; nothing changes while it still rolls."""
-        fate = judge(self.target, view, now, longest) if self.target else None
-        if fate and fate.again:
-            return self.anew(), []
-        return self.ended(fate, now) if fate else (self, [])
 
     def ended(self, fate: Fate, now: datetime, failed: FailedTask | None = None) -> tuple[Rollout, list[Release]]:
         """The rollout after what was on its way ended, and the releases that changed."""
