@@ -155,9 +155,8 @@ def build(template: Path, work: Path, parameters: Mapping[str, str]) -> Path:
 
 
 def make_movable(template: Path) -> None:
-    """So that the built template can be copied anywhere, and is sent fast: what lies outside of its folder is named in
-    full, and equal functions share one folder. sam builds them once and copies the result for each; `sam deploy` packs
-    and sends a folder once."""
+    """So that the built template can be copied anywhere, and fast: what lies outside of its folder is named in full,
+    and equal functions share one folder. sam builds them once and copies the result for each."""
     text, here = yaml_parse(template.read_text()), template.parent
     first: dict[str, str] = {}
     for body in text.get("Resources", {}).values():
