@@ -70,6 +70,14 @@ def test_errors_while_a_release_rolls_take_it_back_before_it_serves_alone() -> N
     assert answer.done == "Taking release 3, which was rolling out, back: release 2 goes out again."
 
 
+def test_a_new_model_that_took_over_a_rollback_is_taken_back_as_any_release() -> None:
+    """Its image served before, but the model did not."""
+    heir = replace(THIRD, cause="model films-3", takes_back=1)
+    assert answered(ERRORS, replace(CALM, rolling=heir)).take_back == 3
+    served = replace(SECOND, cause="model films-3", takes_back=7)
+    assert answered(ERRORS, replace(CALM, serving=served)).roll_back_to == FIRST
+
+
 def test_a_release_that_came_after_a_way_back_is_taken_back_as_ever() -> None:
     """What fell before it is no reason to keep it."""
     assert answered(ERRORS, replace(CALM, back_at=NOON - timedelta(minutes=6))).roll_back_to == FIRST

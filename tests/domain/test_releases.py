@@ -304,6 +304,13 @@ class TestSettling:
         fallen, _ = settle(fallen.deploying("d3"), seen(fallen.going_back, deployment="d3"), NOON)
         assert what(roll(promote(fallen, "m2")).rolling) == (V1, "m2")
 
+    def test_what_overtook_a_release_once_is_not_held_against_its_way_back(self) -> None:
+        before = serving_v1_m1()
+        assert before.serving
+        rollout = roll(push(replace(before, serving=replace(before.serving, again=2)), V2), "d2")
+        fallen, _ = settle(rollout, seen(rollout.rolling, rollout="FAILED"), NOON)
+        assert fallen.going_back and fallen.going_back.again == 0
+
     def test_a_foreign_deployment_while_ours_still_rolls_changes_nothing(self) -> None:
         before = serving_v1_m1()
         rollout = roll(push(before, V2), "d2")

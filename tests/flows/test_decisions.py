@@ -245,7 +245,11 @@ class TestLettingGo:
         world.on_deployment_changed(world.service.completes())
         assert served(world)[0] == push.digest
         assert "Tidegate: a person let a release go (release 3)" in world.subjects
-        assert not [subject for subject in world.subjects if "refused" in subject or "found" in subject]
+        assert not [subject for subject in world.subjects if "refused" in subject]
+        found = [subject for subject in world.subjects if "found" in subject]
+        assert found == ["Tidegate: the scan of release 3's image found CRITICAL"], (
+            "which nobody knew when it was let go"
+        )
 
     def test_one_that_a_push_overtakes_while_it_waits_is_told(self) -> None:
         world, _, _ = two_releases()
@@ -257,6 +261,20 @@ class TestLettingGo:
         world.push("v5")
         assert "Tidegate: release 4 was overtaken and does not roll out" in world.subjects
         assert "Push it again under a new tag" in world.notifier.mails[-1].body
+
+    def test_one_that_gives_way_to_what_serves_is_told_so(self) -> None:
+        world, _, second = two_releases()
+        world.push("v3")
+        world.scans.otherwise = PENDING
+        world.push("v4")
+        decide(world, "release")
+        world.scans.otherwise = CLEAN
+        world.on_deployment_changed(world.service.breaks())
+        assert world.ledger.rollout().going_back
+        world.push("v2-again", of=second)
+        [mail] = [mail for mail in world.notifier.mails if "release 4 was overtaken" in mail.subject]
+        assert "Nothing: what serves already was proposed after it, so that stays." in mail.body
+        assert "Nothing: its image and model serve" not in mail.body
 
     def test_one_that_its_scan_refused_rolls_anew(self) -> None:
         world, _, _ = two_releases()

@@ -100,6 +100,49 @@ def test_a_placeholder_that_does_not_come_back_is_told_and_the_next_push_rolls()
     assert state(world, 2) == "ROLLING"
 
 
+def test_a_placeholder_that_did_not_come_back_is_tried_again() -> None:
+    world = World()
+    world.push("v1")
+    world.prober.says[1] = WRONG
+    world.on_deployment_changed(world.service.completes())
+    world.service.running = 1
+    world.on_deployment_changed(world.service.breaks("cannot pull python"))
+    assert world.service.primary.release == 1
+    world.on_reconcile_due()
+    assert world.service.primary.release is None
+    world.on_deployment_changed(world.service.completes())
+    told = [subject.removeprefix("Tidegate: ") for subject in world.subjects[-3:]]
+    assert told == [
+        "the placeholder did not come back",
+        "the service had left the placeholder",
+        "the placeholder serves again",
+    ]
+
+
+def test_what_came_back_at_the_second_try_is_told() -> None:
+    world = World()
+    rolled_out(world, "v1")
+    world.push("v2")
+    world.on_deployment_changed(world.service.breaks())
+    world.service.running = 2
+    world.on_deployment_changed(world.service.breaks("no address is free"))
+    world.on_reconcile_due()
+    world.on_deployment_changed(world.service.completes())
+    assert "Tidegate: release 1 did not come back" in world.subjects
+    assert world.subjects[-1] == "Tidegate: release 1 serves again"
+
+
+def test_a_rollback_comes_back_though_its_golden_set_was_lost() -> None:
+    world = World()
+    run = world.promoted()
+    rolled_out(world, "v1")
+    rolled_out(world, "v2")
+    world.on_person_decided({"action": "roll_back", "release": None, "why": "Slow.", "by": "ada"})
+    world.bucket.changed = {run.run_id}
+    world.on_deployment_changed(world.service.completes())
+    assert state(world, 3) == "SERVING"
+
+
 def test_a_rollback_on_the_way_to_the_placeholder_is_answered_with_it() -> None:
     world = World()
     world.push("v1")

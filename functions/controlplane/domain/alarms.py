@@ -108,7 +108,7 @@ def go_back(at: datetime, situation: Standing, bake: timedelta) -> Answer:
         return _while_rolling(at, rolling, serving)
     if serving is None or serving.since is None:
         return _nothing("there is no release to go back to now")
-    if is_rollback(serving):
+    if serving.served_before:
         return _nothing(f"release {serving.number} is itself a rollback; the cause is probably not the release")
     back_at = situation.back_at
     if back_at and back_at >= serving.since and at - back_at <= bake:  # a newer release stands for itself
@@ -125,7 +125,7 @@ def go_back(at: datetime, situation: Standing, bake: timedelta) -> Answer:
 
 
 def _while_rolling(at: datetime, rolling: Release, serving: Release | None) -> Answer:
-    if is_rollback(rolling):
+    if rolling.served_before:
         return _nothing(f"release {rolling.number}, which rolls, is itself a rollback")
     if serving is None:
         return _nothing(f"release {rolling.number} rolls, and there is no release to go back to now")
@@ -136,11 +136,6 @@ def _while_rolling(at: datetime, rolling: Release, serving: Release | None) -> A
         done=f"Taking release {rolling.number}, which was rolling out, back: release {serving.number} goes out again.",
         to_do=f"Find out what is wrong with release {rolling.number} before you push it again.",
     )
-
-
-def is_rollback(release: Release) -> bool:
-    """Proposed to get away from another release: by an alarm, or by a person."""
-    return release.takes_back is not None or release.cause.startswith("alarm ")
 
 
 def _nothing(because: str) -> Answer:

@@ -166,8 +166,11 @@ def person_decided(decision: Decision, plan: Plan, release: Release) -> Alert:
 
 def release_overtaken(waited: Release, instead: Release | None, serving: Release | None, service: str) -> Alert:
     """`waited` was promised to people and does not roll; `instead` does, or what serves is the same already."""
-    if instead is None:
+    if instead is None and serving and (waited.image, waited.model) in _contents(serving):
         done, to_do = f"Nothing: its image and model serve already. {_now_serves(serving)}", "Nothing."
+    elif instead is None:
+        done = f"Nothing: what serves already was proposed after it, so that stays. {_now_serves(serving)}"
+        to_do = f"If release {waited.number} is what you want, decide it again, or push it again under a new tag."
     else:
         done = f"Release {instead.number} ({instead.cause}) rolls out instead, and you are told how it ends."
         if waited.takes_back is not None and instead.takes_back == waited.takes_back:
@@ -186,6 +189,11 @@ def release_overtaken(waited: Release, instead: Release | None, serving: Release
         to_do=to_do,
         look=f"ECS service {service}",
     )
+
+
+def _contents(serving: Release) -> set[tuple[str | None, str | None]]:
+    """What a proposal may say that is the same as what serves: what it leaves open is as it was."""
+    return {(image, model) for image in (None, serving.image) for model in (None, serving.model)}
 
 
 def scan_refused(release: Release, serving: Release | None, repository: str) -> Alert:
@@ -291,7 +299,7 @@ def went_back(back: Release, fate: Fate, failed: FailedTask | None, service: str
         done = "If the service carries anything else it goes out again, later each time; what waits goes first."
         to_do = "Look at the service now: tasks of the release that was taken back may still run."
     return Alert.of(
-        f"release {back.number} {back.cause}",
+        f"release {back.number} {back.cause}{'' if fate.serves else ', lost'}",
         subject,
         happened=f"{happened}: {content}.",
         why=_with_last_words(why, failed),
@@ -305,10 +313,10 @@ def service_left(back: Release, service: str) -> Alert:
     """The service was found with something else than what serves; `back` is on its way."""
     return Alert.of(
         f"left {back.cause}",
-        f"Tidegate: the service had left release {back.number}",
-        happened=f"Release {back.number} should serve, but {back.reason}.",
+        f"Tidegate: the service had left {back.name}",
+        happened=f"It should run {back.name}, but {back.reason}.",
         why="Often a `sam deploy` that failed and went back to an older revision, or a change by hand.",
-        done=f"Its image and model roll out again ({_content(back)}). You are told when they serve alone.",
+        done=f"It rolls out again ({_content(back)}). You are told when it serves alone.",
         to_do="Nothing, if you deployed. Otherwise see in CloudTrail who called UpdateService.",
         look=f"ECS service {service}",
     )

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from .alarms import Answer, Standing, go_back, is_rollback
+from .alarms import Answer, Standing, go_back
 from .releases import Fate, Release, ReleaseState, Rollout
 
 # One may be chance: a host that is lost looks the same, and ECS replaces it within a minute. Two tasks of one release
@@ -65,7 +65,7 @@ def _counts(release: Release, end: Ended) -> bool:
 def while_rolling(rollout: Rollout, ended: Iterable[Ended]) -> Fate | None:
     """What rolls falls by its crashes; not what goes back, for that is judged by what it comes to."""
     rolling = rollout.rolling
-    if rolling is None or is_rollback(rolling):
+    if rolling is None or rolling.served_before:
         return None
     found = pattern(rolling, ended)
     if found is None:
@@ -76,6 +76,6 @@ def while_rolling(rollout: Rollout, ended: Iterable[Ended]) -> Fate | None:
 def answer(found: Pattern, rollout: Rollout, *, bake: timedelta) -> Answer | None:
     """What an alarm on errors would do at that moment; None when the release is judged where it rolls."""
     rolling = rollout.rolling
-    if rolling and not is_rollback(rolling):
+    if rolling and not rolling.served_before:
         return None
     return go_back(found.at, Standing.of(rollout), bake)

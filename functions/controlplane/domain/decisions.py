@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from .alarms import is_rollback
 from .releases import Release, ReleaseState, Rollout
 
 DECISION_ID = re.compile(r"^[A-Za-z0-9-]{1,64}$")
@@ -127,18 +126,18 @@ def _done_already(rollout: Rollout, named: Release | None, now: datetime) -> str
         return named is None or _same(named, release)
 
     waiting, rolling, back, serving = rollout.waiting, rollout.rolling, rollout.going_back, rollout.serving
-    if waiting and is_rollback(waiting) and meant(waiting):
+    if waiting and waiting.is_rollback and meant(waiting):
         when = f", when release {rolling.number}, which rolls now, has ended" if rolling else ""
         return f"Already on its way: {_takes_back(waiting)}{when}. Nothing was done again."
     after = f" Release {waiting.number} waits, and rolls after it." if waiting else ""
-    if rolling and is_rollback(rolling) and meant(rolling):
+    if rolling and rolling.is_rollback and meant(rolling):
         return f"Already on its way: {_takes_back(rolling)}. Nothing was done again.{after}"
     if back and meant(back):
         return f"Already on its way: {back.name} goes out again ({back.reason}). Nothing was done again.{after}"
     if rollout.target or serving is None or serving.since is None or not meant(serving):
         return None
     further = "Nothing was done again. To go back further, name a release (TO=…)."
-    if is_rollback(serving) and now - serving.since <= JUST:
+    if serving.is_rollback and now - serving.since <= JUST:
         return f"Already done: {_takes_back(serving)}, and serves since {serving.since:%H:%M:%S} UTC. {further}"
     back_at = rollout.back_at
     if back_at and back_at >= serving.since and now - back_at <= JUST and not rollout.lost_ways:

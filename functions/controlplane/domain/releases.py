@@ -69,6 +69,16 @@ class Release:
         return "the placeholder" if self.is_placeholder else f"release {self.number}"
 
     @property
+    def is_rollback(self) -> bool:
+        """Proposed to get away from another release: by an alarm, by crashes, or by a person."""
+        return self.takes_back is not None or self.cause.startswith("alarm ")
+
+    @property
+    def served_before(self) -> bool:
+        """A rollback in which nothing is new. A new model that took over one that waited did not serve yet."""
+        return self.is_rollback and not self.cause.startswith("model ")
+
+    @property
     def is_promised(self) -> bool:
         """A person decided it, or an alarm did, and people were told that it rolls out."""
         return self.takes_back is not None or self.overridden or self.cause.startswith("decision ")
@@ -80,6 +90,9 @@ class Release:
 
     def now(self, state: ReleaseState, at: datetime, reason: str) -> Release:
         return replace(self, state=state, since=at, reason=reason)
+
+
+PLACEHOLDER = Release(0, "", None, None)
 
 
 @dataclass(frozen=True)
@@ -281,25 +294,28 @@ class Rollout:
         rolling = replace(self.waiting, image=image, model=model).now(ReleaseState.ROLLING, now, self.waiting.story)
         return replace(self, waiting=None, rolling=rolling, look_at=None), rolling
 
-    def left(self, primary: Deployment, now: datetime) -> tuple[Rollout, Release | None]:
+    def left(self, primary: Deployment, now: datetime) -> Rollout:
         """The service carries something else than what serves, which nobody proposed: what serves goes out again.
 
-        After a way back that failed it waits longer each time, so that what cannot come back does not churn for ever.
+        So does a placeholder that could not be brought back. After a way back that failed it waits longer each time, so
+        that what cannot come back does not churn for ever.
         """
-        if self.target or self.waiting or self.serving is None or primary.release == self.serving.number:
-            return self, None
+        wanted = self.serving or (PLACEHOLDER if self.lost_ways else None)
+        if self.target or self.waiting or wanted is None or primary.release == wanted.carried:
+            return self
         if self.back_at and self.lost_ways and now - self.back_at < _pause_after(self.lost_ways):
-            return self, None
+            return self
         carried = f"release {primary.release}" if primary.release is not None else "the placeholder"
         back = replace(
-            self.serving,
+            wanted,
             cause=f"back from {carried} (deployment {primary.deployment_id})",
             deployment=None,
             since=now,
             proved=(),
+            again=0,
             reason=f"the service carries {carried}, which nobody proposed",
         )
-        return replace(self, going_back=back, look_at=None), replace(self.serving, reason=back.reason)
+        return replace(self, going_back=back, look_at=None)
 
     def deploying(self, deployment_id: str) -> Rollout:
         return self._with_target(deployment=deployment_id)
@@ -338,11 +354,12 @@ class Rollout:
         why = f"{why.removesuffix('.')}. {failed.sentence}" if failed else why
         fallen = replace(self.rolling.now(state, now, why), by=fate.by, failed=failed)
         back = replace(
-            good or Release(0, "", None, None),
+            good or PLACEHOLDER,
             cause=f"back from release {fallen.number}",
             deployment=None,
             since=now,
             proved=(),
+            again=0,
             reason=why,
         )
         image, model = (good.image, good.model) if good else (self.image, self.model)
@@ -350,13 +367,14 @@ class Rollout:
 
     def _back(self, fate: Fate, now: datetime) -> tuple[Rollout, list[Release]]:
         assert self.going_back, "only what goes back can come back"
+        lost = 0 if fate.serves else self.lost_ways + 1
+        back = replace(self, going_back=None, back_at=now, lost_ways=lost, look_at=None)
         if self.serving is None:
-            return replace(self, going_back=None, back_at=now, look_at=None), []
+            return back, []
         way = self.going_back.cause
         ended = "it serves again" if fate.serves else f"it could not be brought back. {fate.by}: {fate.why}"
         serving = replace(self.serving, deployment=fate.deployment or self.serving.deployment, reason=f"{way}: {ended}")
-        lost = 0 if fate.serves else self.lost_ways + 1
-        return replace(self, going_back=None, back_at=now, lost_ways=lost, serving=serving, look_at=None), [serving]
+        return replace(back, serving=serving), [serving]
 
     def _with_target(self, **changes: Any) -> Rollout:
         if self.rolling:

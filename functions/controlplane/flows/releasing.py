@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ..domain import alerts
@@ -66,11 +66,13 @@ class Releasing:
         def step() -> list[Release]:
             rollout = self.ledger.rollout()
             primary = self.service.view().primary
-            going, serving = rollout.left(primary, self.clock()) if primary else (rollout, None)
-            if serving is None or going.going_back is None:
+            going = rollout.left(primary, self.clock()) if primary else rollout
+            back = going.going_back
+            if going == rollout or back is None:
                 return []
-            self.save(rollout, going, [serving], [alerts.service_left(going.going_back, self.service_name)])
-            return [serving]
+            serving = [replace(rollout.serving, reason=back.reason)] if rollout.serving else []
+            self.save(rollout, going, serving, [alerts.service_left(back, self.service_name)])
+            return [back]
 
         left = on_conflict_again(step)
         return [told(release) for release in [*left, *self.advance()]] if left else []

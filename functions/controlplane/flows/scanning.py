@@ -120,8 +120,7 @@ class Scanning:
         if not new:
             return []
         record = Record(self.clock(), f"image {image}", "", "FINDINGS", verdict.why)
-        let_go_unseen = known is None and any(each.overridden for each in deployed)
-        told = [] if let_go_unseen else [alerts.scan_found(deployed[0], verdict, new, self.repository)]
+        told = [alerts.scan_found(deployed[0], verdict, new, self.repository)]
         self.ledger.save_rollout(rollout.knowing_in(image, new), [], [record], told)
         return [f"image {image}: {verdict.why}"]
 

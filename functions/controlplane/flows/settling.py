@@ -103,22 +103,13 @@ class Settling:
         to_ask = {task.task_id: task.address for task in view.tasks if task.task_id not in known and task.address}
         if not to_ask:
             return view.with_proofs(known)
-        rows = self._rows(target)
+        rows = golden_rows(self.bucket, target)
         question = Question(target.number, target.image or "", target.model, rows)
         answers = self.prober.ask(question, list(to_ask.values()))
         proofs = known | {task_id: answers[address] for task_id, address in to_ask.items() if address in answers}
         if any(proof.verdict is not Verdict.AGREES for proof in proofs.values()):
             view = self.service.view()  # a task that ended meanwhile is no witness
         return view.with_proofs(proofs)
-
-    def _rows(self, target: Release) -> tuple[GoldenRow, ...]:
-        """What goes back proved itself when it came: it has to come back also when its golden set was lost since."""
-        try:
-            return self.bucket.golden(target.model) if target.model else ()
-        except ChangedGoldenSet:
-            if target.state is ReleaseState.ROLLING:
-                raise
-            return ()
 
     def _look_again(self) -> None:
         """Written down before it is asked for: whoever comes after the time finds the chain broken, and mends it."""
@@ -131,3 +122,16 @@ class Settling:
 
 def _comes(look_at: datetime | None, now: datetime) -> bool:
     return look_at is not None and look_at > now
+
+
+def golden_rows(bucket: Bucket, target: Release) -> tuple[GoldenRow, ...]:
+    """What goes back proved itself when it came: it has to come back also when its golden set was lost since.
+
+    Raises ChangedGoldenSet for what never served.
+    """
+    try:
+        return bucket.golden(target.model) if target.model else ()
+    except ChangedGoldenSet:
+        if target.state is ReleaseState.ROLLING and not target.served_before:
+            raise
+        return ()

@@ -12,6 +12,7 @@ from datetime import timedelta
 from ..domain.probes import ChangedGoldenSet, Proof, Question, Verdict
 from ..domain.shifting import May, Shift, may_shift
 from ..ports import Bucket, Ledger, Looks, Prober, Revisions, Service
+from .settling import golden_rows
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Shifting:
             to_ask = {task.address: task.task_id for task in view.tasks if task.address and task.task_id not in known}
             if to_ask:
                 try:
-                    rows = self.bucket.golden(rolling.model) if rolling.model else ()
+                    rows = golden_rows(self.bucket, rolling)
                 except ChangedGoldenSet as why:
                     self.looks.again(timedelta(0))
                     return Shift(May.FAILED, str(why))
