@@ -151,6 +151,14 @@ def test_a_launch_template_that_says_stop_stops(machines: Machines, ec2: Ec2) ->
     rounds_until(machines, lambda: ec2.state(key) == "stopped", "The end")
 
 
+def test_one_that_was_terminated_stays_so_whatever_its_own_shutdown_would_do(machines: Machines, ec2: Ec2) -> None:
+    key = ec2.launch("#!/bin/sh\nsleep 600", behavior="stop")
+    rounds_until(machines, lambda: key in machines.up, "The boot")
+    ec2.ec2.terminate_instances(InstanceIds=[key])
+    rounds_until(machines, lambda: key in machines.past, "The end")
+    assert ec2.state(key) == "terminated"
+
+
 def test_an_interruption_comes_with_its_notice_and_its_event(machines: Machines, ec2: Ec2, clock: Clock) -> None:
     key = ec2.launch("#!/bin/sh\necho up\nsleep 300")
     rounds_until(machines, lambda: "up" in said(machines, key), "The script")
