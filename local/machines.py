@@ -104,7 +104,7 @@ class Machines:
         return written if when == "now" else written + float(when.removeprefix("+")) * self.minute_seconds
 
     def _over(self, key: str, up: one.Machine) -> None:
-        """Its processes are gone. Off means terminated or stopped, as its launch template says; who ended it, ended it."""
+        """Its processes are gone. Off by itself it is terminated or stopped, as its launch template says."""
         now = next((told["State"]["Name"] for told in self._describe() if told["InstanceId"] == key), "terminated")
         if up.terminates:
             one.terminate(self.aws, key)
