@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from botocore.stub import ANY, Stubber
 from controlplane.adapters.ecs_service import EcsService
-from controlplane.domain.releases import Deployment, Release, Rollout, RunningTask
+from controlplane.domain.releases import Release, Rollout
+from controlplane.domain.service_view import Deployment, RunningTask
 from controlplane.domain.serving import Placeholder, serving_release
 
 DIGEST = "sha256:" + "2" * 64

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from controlplane.domain.holding import hold, let_go, propose_anew, turn_down
 from controlplane.domain.probes import Proof, Verdict
-from controlplane.domain.releases import Deployment, Release, ReleaseState, Rollout, RunningTask, ServiceView
+from controlplane.domain.releases import Release, ReleaseState, Rollout
+from controlplane.domain.service_view import Deployment, RunningTask, ServiceView
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

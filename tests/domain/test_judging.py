@@ -9,7 +9,8 @@ import pytest
 from controlplane.domain.failures import FailedTask, readable
 from controlplane.domain.judging import judge
 from controlplane.domain.probes import Proof, Verdict
-from controlplane.domain.releases import Deployment, Fate, Release, ReleaseState, RunningTask, ServiceView
+from controlplane.domain.releases import Fate, Release, ReleaseState
+from controlplane.domain.service_view import Deployment, RunningTask, ServiceView
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 OURS = "sha256:" + "3" * 64

@@ -9,16 +9,8 @@ import pytest
 from controlplane.domain.failures import FailedTask
 from controlplane.domain.judging import judge
 from controlplane.domain.probes import Proof, Verdict
-from controlplane.domain.releases import (
-    Deployment,
-    Fate,
-    Release,
-    ReleaseState,
-    Rollout,
-    RunningTask,
-    ServiceView,
-    digests_known_to,
-)
+from controlplane.domain.releases import Fate, Release, ReleaseState, Rollout, digests_known_to
+from controlplane.domain.service_view import Deployment, RunningTask, ServiceView
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 AGREES = Proof(Verdict.AGREES)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from controlplane.domain.drops import Drop
 from controlplane.domain.probes import Proof, Verdict
-from controlplane.domain.releases import ServiceView
 from controlplane.domain.runs import Run
+from controlplane.domain.service_view import ServiceView
 
 from tests.flows.test_releasing import rolled_out
 from tests.flows.world import BAD, World

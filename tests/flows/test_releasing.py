@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from controlplane.domain.images import Push
-from controlplane.domain.releases import Rollout, ServiceView
+from controlplane.domain.releases import Rollout
+from controlplane.domain.service_view import ServiceView
 
 from tests.flows.fakes import FakeService
 from tests.flows.world import World

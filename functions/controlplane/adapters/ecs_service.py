@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..domain.releases import Deployment, Release, RunningTask, ServiceView
+from ..domain.releases import Release
+from ..domain.service_view import Deployment, RunningTask, ServiceView
 from ..domain.serving import NO_RELEASE, SERVE, STAND_IN
 
 if TYPE_CHECKING:

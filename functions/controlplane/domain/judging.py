@@ -10,7 +10,8 @@ import re
 from datetime import datetime, timedelta
 
 from .probes import Verdict
-from .releases import Deployment, Fate, Release, RunningTask, ServiceView
+from .releases import Fate, Release
+from .service_view import Deployment, RunningTask, ServiceView
 
 AGAIN = 2  # times that a release is rolled out again when somebody else's deployment took its place
 TAKES_BACK = re.compile(r"roll\w*[ -]?back", re.IGNORECASE)  # in ECS's reason of the deployment that it goes back to
@@ -34,7 +35,7 @@ def _seen(release: Release, view: ServiceView) -> Fate | None:
     primary = view.primary
     if release.deployment is None or primary is None:
         return None
-    ours = view.of(release)
+    ours = view.of(release.carried)
     if ours is None or not ours.is_primary:
         if primary.release == release.carried or (ours and ours.rollout not in {"FAILED", "COMPLETED"}):
             return None
@@ -84,7 +85,7 @@ def _by_ecs(ours: Deployment | None, *, gone: bool = False) -> Fate:
 def _late(release: Release, view: ServiceView, now: datetime, longest: timedelta) -> Fate | None:
     if release.since is None or now - release.since <= longest:
         return None
-    ours = view.of(release)
+    ours = view.of(release.carried)
     minutes = round(longest / timedelta(minutes=1))
     seen = [f"It was not done after {minutes} minutes (RolloutTimeoutMinutes, and the steps of a strategy that shifts)"]
     if release.deployment is None or ours is None:

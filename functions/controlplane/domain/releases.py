@@ -8,14 +8,15 @@ promoted model) is filled in when it starts to roll, from what serves.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from .failures import FailedTask
-from .probes import Proof, Verdict
+from .probes import Verdict
+from .service_view import Deployment, ServiceView
 
 IMAGES_KNOWN = 5  # that people know the findings of: one that fell out is told of again
 
@@ -93,57 +94,6 @@ class Release:
 
 
 PLACEHOLDER = Release(0, "", None, None)
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """One ECS deployment; `release` is the number that its task definition carries, None for the placeholder."""
-
-    deployment_id: str
-    release: int | None
-    is_primary: bool
-    rollout: str
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class RunningTask:
-    """A running task of the primary deployment's revision; `address` is host:port, "" while it has none."""
-
-    task_id: str
-    address: str
-    digest: str
-    proof: Proof | None = None
-
-
-@dataclass(frozen=True)
-class ServiceView:
-    """What ECS says now: `draining` counts the running tasks of all deployments but the primary one."""
-
-    deployments: tuple[Deployment, ...]
-    tasks: tuple[RunningTask, ...]
-    desired: int
-    draining: int = 0
-
-    @property
-    def running(self) -> int:
-        return len(self.tasks)
-
-    @property
-    def digests(self) -> frozenset[str]:
-        return frozenset(task.digest for task in self.tasks)
-
-    def with_proofs(self, proofs: Mapping[str, Proof]) -> ServiceView:
-        """Proofs by task id."""
-        return replace(self, tasks=tuple(replace(task, proof=proofs.get(task.task_id)) for task in self.tasks))
-
-    @property
-    def primary(self) -> Deployment | None:
-        return next((d for d in self.deployments if d.is_primary), None)
-
-    def of(self, release: Release) -> Deployment | None:
-        same = [d for d in self.deployments if d.release == release.carried]
-        return next((d for d in same if d.is_primary), same[0] if same else None)
 
 
 @dataclass(frozen=True)

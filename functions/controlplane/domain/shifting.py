@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from .probes import Verdict
 
 if TYPE_CHECKING:
-    from .releases import Rollout, ServiceView
+    from .releases import Rollout
+    from .service_view import ServiceView
 
 
 def shifts_for(strategy: str, *, percent: int, step: timedelta, keep_old: timedelta) -> timedelta:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from controlplane.domain.crashes import Ended
 from controlplane.domain.failures import FailedTask
 from controlplane.domain.probes import Proof, Question, Verdict
-from controlplane.domain.releases import Deployment, Release, RunningTask, ServiceView
+from controlplane.domain.releases import Release
+from controlplane.domain.service_view import Deployment, RunningTask, ServiceView
 
 
 @dataclass
