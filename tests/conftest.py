@@ -23,12 +23,13 @@ Loader.FILE_LOADER_CLASS = ReadOnce
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files are handed to two processes one by one: the longest first, or one of them waits for the other at the end.
 
-    test_trainers.py changes what the stack trains with, so it comes after the others that use the stack.
+    test_trainers.py changes what the stack trains with, so it comes after the others that use the stack. After what
+    starts a cloud comes what trains; the many small ones fill what is left.
     """
     items.sort(key=_rank)
 
 
 def _rank(item: pytest.Item) -> int:
     if item.get_closest_marker("e2e") is None:
-        return 2
+        return 2 if item.path.parent.name == "trainer" else 3
     return 1 if item.path.name == "test_trainers.py" else 0
