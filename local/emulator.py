@@ -14,7 +14,8 @@ for every other action. Added:
 - Schedules with a universal target call what they name, as their role (`local/schedules.py`), within a second.
 - CloudFormation accepts alarms on metric math. They can be described and set; the emulator does not compute them.
 - IAM is checked on the resources that AWS checks (`local/permissions.py`), machines by their tags too.
-- A task that ends before it was healthy ends as on AWS, and its log is kept (`local/task_ends.py`).
+- A task that ends before it was healthy ends as on AWS, its log is kept, and a deployment that waited for its room
+  goes on (`local/task_ends.py`).
 - Services have revisions (`local/revisions.py`).
 - A function that fails on an event of a rule is asked again (`local/rule_targets.py`).
 - Functions run in a Python with nothing but what AWS gives them (`local/lambda_python.py`).
@@ -50,7 +51,7 @@ from local.processes import MARK
 from local.revisions import Revisions
 from local.rule_targets import invoked_until_it_is_done
 from local.schedules import with_universal_targets
-from local.task_ends import as_aws_ends
+from local.task_ends import as_aws_ends, heard_by_its_service
 
 Parameters = Mapping[str, Any]
 Properties = Mapping[str, Any]
@@ -301,6 +302,7 @@ def complete(folder: Path, state: Path, here: Aws) -> None:
         app.SERVICE_HANDLERS[name] = json_service(answer)
     app.SERVICE_HANDLERS["ecr"] = as_aws_does(ecr, app.SERVICE_HANDLERS["ecr"], lambda: scans.read(state), time.time)
     ecs._fail_task_start = as_aws_ends(ecs, ecs._fail_task_start)
+    ecs._record_service_task_failure = heard_by_its_service(ecs, ecs._record_service_task_failure)
     ecs._maybe_mark_stopped = looking_seldom(ecs._maybe_mark_stopped)
     ecs._stop_task = draining_together(ecs._stop_task, concurrency.spawn_background)
     Revisions(ecs, json_response, error_response_json).take_over()

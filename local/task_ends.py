@@ -1,12 +1,14 @@
-"""A task that ends before it was healthy ends as on AWS: with its exit code, its stop code, and its log kept.
+"""A task's end is told as on AWS, and its service hears of it.
 
-The emulator calls every such end a failure to start, forgets the exit code, and forwards a container's log only once
-it runs. The engine knows better (`local/engine`): it has the log and says how the container ended.
+A task that ends before it was healthy ends with its exit code, its stop code, and its log kept. The emulator calls
+every such end a failure to start, forgets the exit code, and forwards a container's log only once it runs. The engine
+knows better (`local/engine`): it has the log and says how the container ended.
 docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +56,21 @@ def as_aws_ends(ecs: Any, fail: Fail) -> Fail:
             ecs._cleanup_task_resources(task, docker)
         for container in containers:
             container.remove(force=True)
+
+    return wrapped
+
+
+def heard_by_its_service(ecs: Any, record: Callable[..., None]) -> Callable[..., None]:
+    """`record` counts a task's end. The scheduler of the emulator looks at the service after it only if the task was of
+    the newest deployment; one that waits until those of the deployment before leave it room would wait for ever."""
+    one_at_a_time = threading.Lock()
+
+    def wrapped(task: Any, **more: Any) -> None:
+        record(task, **more)
+        cluster, (kind, _, name) = ecs._cluster_name_from_arn(task["clusterArn"]), task.get("group", "").partition(":")
+        if kind == "service":
+            with one_at_a_time:
+                ecs._reconcile_service_tasks(cluster, f"{cluster}/{name}")
 
     return wrapped
 

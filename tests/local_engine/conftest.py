@@ -17,7 +17,7 @@ import docker
 import pytest
 
 from local.images import push
-from local.processes import free_port, wait_until
+from local.processes import MARK, free_port, wait_until
 from local.supervisor import answers, engine_answers
 from tests.local_engine.helpers import APP, REGION, REGISTRY, REPOSITORY, image_folder
 
@@ -98,11 +98,12 @@ def running_cloud(*options: str) -> Iterator[Cloud]:
             "MINISTACK_DOCKER_TIMEOUT": "60",
             "DOCKER_HOST": f"unix://{socket}",
             "S3_DATA_DIR": str(folder / "s3"),
+            "PYTHONPATH": str(ROOT),
+            MARK: str(folder / "state"),
         }
         with (folder / "emulator.log").open("ab") as log:
-            emulator = subprocess.Popen(
-                [sys.executable, "-m", "ministack"], cwd=folder, env={**os.environ, **settings}, stdout=log, stderr=log
-            )
+            command = [sys.executable, "-m", "local.emulator"]
+            emulator = subprocess.Popen(command, cwd=folder, env={**os.environ, **settings}, stdout=log, stderr=log)
         try:
             wait_until(lambda: answers(f"{endpoint}/_ministack/health"), 30, "An answer of the emulator")
             yield Cloud(endpoint, socket, folder / "state")
