@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 import tomllib
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -155,8 +156,8 @@ def build(template: Path, work: Path, parameters: Mapping[str, str]) -> Path:
 
 
 def make_movable(template: Path) -> None:
-    """So that the built template can be copied anywhere, and fast: what lies outside of its folder is named in full,
-    and equal functions share one folder. sam builds them once and copies the result for each."""
+    """So that the built template can be copied anywhere, and deployed fast: what lies outside of its folder is named in
+    full, and equal functions share one archive. sam copies what it built for each of them, and packs every folder."""
     text, here = yaml_parse(template.read_text()), template.parent
     first: dict[str, str] = {}
     for body in text.get("Resources", {}).values():
@@ -168,21 +169,37 @@ def make_movable(template: Path) -> None:
             if not (here / folder).resolve().is_relative_to(here.resolve()):
                 properties[name] = str((here / folder).resolve())
                 continue
-            properties[name] = first.setdefault(digest_of(here / folder), folder)
-            if properties[name] != folder:
-                shutil.rmtree(here / folder)
+            archive = first.setdefault(digest_of(here / folder), f"{folder}.zip")
+            if archive == f"{folder}.zip":
+                pack(here / folder, here / archive)
+            properties[name] = archive
+            shutil.rmtree(here / folder)
     template.write_text(yaml_dump(text))
+
+
+def files_of(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            yield path
 
 
 def digest_of(folder: Path) -> str:
     """Of names, modes and contents of all its files."""
     found = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            body = path.read_bytes()
-            found.update(f"{path.relative_to(folder)} {path.stat().st_mode} {len(body)}\n".encode())
-            found.update(body)
+    for path in files_of(folder):
+        body = path.read_bytes()
+        found.update(f"{path.relative_to(folder)} {path.stat().st_mode} {len(body)}\n".encode())
+        found.update(body)
     return found.hexdigest()
+
+
+def pack(folder: Path, archive: Path) -> None:
+    """The same files make the same archive, so that a deploy of unchanged code changes no function."""
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        for path in files_of(folder):
+            entry = zipfile.ZipInfo(str(path.relative_to(folder)))  # of 1980, which is as early as it goes
+            entry.external_attr = path.stat().st_mode << 16
+            packed.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
 
 
 def fingerprint(template: Path, parameters: Mapping[str, str]) -> str:

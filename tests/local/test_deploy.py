@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import stat
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from local.deploy import (
     fingerprint,
     make_movable,
     minimum_of_tasks,
+    pack,
     references,
     shell_name,
     without_left_out,
@@ -103,7 +107,7 @@ def test_a_build_is_made_anew_when_code_template_or_runtime_change_and_for_nothi
     assert len(set(seen)) == 4
 
 
-def test_a_built_template_can_be_copied_anywhere_and_equal_functions_share_one_folder(tmp_path: Path) -> None:
+def test_a_built_template_can_be_copied_anywhere_and_equal_functions_share_one_archive(tmp_path: Path) -> None:
     built = tmp_path / "elsewhere" / "built"
     for name, text in {"One": "same", "Two": "same", "Three": "another"}.items():
         (built / name / "package").mkdir(parents=True)
@@ -118,14 +122,29 @@ def test_a_built_template_can_be_copied_anywhere_and_equal_functions_share_one_f
     make_movable(template)
     told = {name: body.get("Properties") for name, body in yaml_parse(template.read_text())["Resources"].items()}
     assert told == {
-        "One": {"CodeUri": "One"},
-        "Two": {"CodeUri": "One"},
-        "Three": {"CodeUri": "Three"},
+        "One": {"CodeUri": "One.zip"},
+        "Two": {"CodeUri": "One.zip"},
+        "Three": {"CodeUri": "Three.zip"},
         "Layer": {"ContentUri": str((tmp_path / "trainer").resolve())},
         "Inline": {"InlineCode": "pass"},
         "Plain": None,
     }
-    assert sorted(path.name for path in built.iterdir()) == ["One", "Three", "template.yaml"]
+    assert sorted(path.name for path in built.iterdir()) == ["One.zip", "Three.zip", "template.yaml"]
+    with zipfile.ZipFile(built / "Three.zip") as packed:
+        assert {name: packed.read(name) for name in packed.namelist()} == {"package/code.py": b"another"}
+
+
+def test_an_archive_is_the_same_for_the_same_files_whenever_they_were_written(tmp_path: Path) -> None:
+    for name, written in {"one": 1_500_000_000, "two": 1_600_000_000}.items():
+        (tmp_path / name).mkdir()
+        program = tmp_path / name / "run"
+        program.write_text("pass")
+        program.chmod(0o755)
+        os.utime(program, (written, written))
+        pack(tmp_path / name, tmp_path / f"{name}.zip")
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "one.zip") as packed:
+        assert packed.getinfo("run").external_attr >> 16 == stat.S_IFREG | 0o755
 
 
 @pytest.mark.parametrize(
