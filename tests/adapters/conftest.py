@@ -9,7 +9,12 @@ from typing import Any
 import boto3
 import pytest
 from botocore.stub import Stubber
+from controlplane.adapters.dynamo_ledger import DynamoLedger
+from controlplane.ports import Ledger
 from moto import mock_aws
+
+from tests.adapters.ledgers import never, table
+from tests.flows.fakes import FakeLedger
 
 Clients = Callable[[str], Any]
 
@@ -49,3 +54,11 @@ def stubbed() -> Iterator[Callable[[str], tuple[Any, Stubber]]]:
     for stub in stubs:
         stub.deactivate()
         stub.assert_no_pending_responses()
+
+
+@pytest.fixture(params=["fake", "dynamodb"])
+def ledger(request: pytest.FixtureRequest) -> Ledger:
+    """The one in memory, and the one on DynamoDB."""
+    if request.param == "fake":
+        return FakeLedger()
+    return DynamoLedger(table(request.getfixturevalue("aws")), "ledger", never)
