@@ -10,8 +10,9 @@ from typing import Any
 from controlplane.domain.runs import Run
 from controlplane.ports import TryAgain
 
+from tests.flows import wired
 from tests.flows.fakes import NO_CAPACITY, Ring
-from tests.flows.world import PATIENCE, World
+from tests.flows.world import World
 
 
 class TestTwoFunctionsAtOnce:
@@ -58,7 +59,7 @@ class TestTwoFunctionsAtOnce:
         world.drop("raw/b/a.csv")
         world.clock.forward(seconds=61)
         for ring in world.timer.rings:
-            world._training().settle(str(ring.dataset), ring.batch, world.clock.now, patience=PATIENCE)
+            wired.training(world).settle(str(ring.dataset), ring.batch, world.clock.now, patience=wired.PATIENCE)
         save = world.ledger.save_run
         raced: list[str] = []
 

@@ -9,8 +9,9 @@ import pytest
 from controlplane.domain.pools import Pool, SpotPolicy, pools_of
 from controlplane.domain.runs import Machine, Run
 
+from tests.flows import wired
 from tests.flows.fakes import BAD_REQUEST, NO_CAPACITY, Ring, refused
-from tests.flows.world import PATIENCE, POOLS, World
+from tests.flows.world import POOLS, World
 
 OTHER = b"text,label\ngreat,pos\nawful,neg\n"
 THIRD = b"text,label\nfine,pos\npoor,neg\n"
@@ -254,7 +255,7 @@ class TestTheNewestSnapshot:
                 world.drop("raw/b.csv", OTHER)
                 world.clock.forward(seconds=61)
                 ring = world.timer.rings[-1]
-                world._training().settle(str(ring.dataset), ring.batch, world.clock.now, patience=PATIENCE)
+                wired.training(world).settle(str(ring.dataset), ring.batch, world.clock.now, patience=wired.PATIENCE)
             return launch(run)
 
         world.fleet.launch = meanwhile  # type: ignore[method-assign]

@@ -12,7 +12,8 @@ from controlplane.domain.scans import ScanPolicy
 from controlplane.ports import TryAgain
 
 from tests.flows.fakes import NOON, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, child_digest
-from tests.flows.world import REPOSITORY, World
+from tests.flows.wired import REPOSITORY
+from tests.flows.world import World
 
 HELM = "application/vnd.cncf.helm.config.v1+json"
 

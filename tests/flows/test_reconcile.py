@@ -8,6 +8,7 @@ from controlplane.domain.probes import Proof, Verdict
 from controlplane.domain.runs import Run
 from controlplane.domain.service_view import ServiceView
 
+from tests.flows import wired
 from tests.flows.test_releasing import rolled_out
 from tests.flows.world import BAD, World
 
@@ -307,7 +308,7 @@ class TestReleases:
             return look()
 
         world.service.view = look_and_be_overtaken  # type: ignore[method-assign]
-        world._releasing().restore()
+        wired.releasing(world).restore()
         assert world.service.primary.release == 2
         assert world.ledger.releases[2].state == "ROLLING"
 

@@ -10,6 +10,7 @@ from controlplane.domain.images import Push
 from controlplane.domain.scans import Scan, ScanPolicy, ScanState, Vulnerability
 from controlplane.ports import TryAgain
 
+from tests.flows import wired
 from tests.flows.fakes import CLEAN, FOUND, PENDING, child_digest
 from tests.flows.world import World
 
@@ -94,7 +95,7 @@ class TestWaiting:
         world = waiting_world()
         push, over_at = held(world), world.clock()
         world.clock.forward(minutes=3)
-        told = world._scanning().told(push.digest, over_at)
+        told = wired.scanning(world).told(push.digest, over_at)
         assert told == [f"the scan of {push.digest} is over, but ECR does not show it yet: the next look asks again"]
         world.scans.scans[push.digest] = CLEAN
         world.on_reconcile_due()
@@ -245,7 +246,7 @@ class TestReporting:
         image = serving(world)
         assert image
         bad = Scan(ScanState.COMPLETE, found=(Vulnerability("CVE-2", "HIGH", "tar"),))
-        scanning = replace(world._scanning(), highest="LOW")
+        scanning = replace(wired.scanning(world), highest="LOW")
         for known in (bad, bad, FOUND):
             world.scans.scans[image] = known
             scanning.look()

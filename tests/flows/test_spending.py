@@ -9,8 +9,9 @@ import pytest
 from controlplane.domain.caps import Caps
 from controlplane.domain.runs import Machine, Run, RunState
 
+from tests.flows import wired
 from tests.flows.fakes import NO_CAPACITY
-from tests.flows.world import PATIENCE, World
+from tests.flows.world import World
 
 OTHER = b"text,label\ngreat,pos\nawful,neg\n"
 ROWS = 25_000
@@ -252,7 +253,7 @@ class TestTheBudgetOfAMonth:
             world.drop(key)
         world.clock.forward(seconds=61)
         for ring in world.timer.rings:
-            world._training().settle(str(ring.dataset), ring.batch, world.clock.now, patience=PATIENCE)
+            wired.training(world).settle(str(ring.dataset), ring.batch, world.clock.now, patience=wired.PATIENCE)
         launch = world.fleet.launch
         raced: list[str] = []
 

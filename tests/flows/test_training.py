@@ -7,9 +7,10 @@ from controlplane.domain.prices import PriceList
 from controlplane.domain.runs import CLAIM_LEASE, Run, RunState
 from controlplane.ports import Conflict, TryAgain
 
+from tests.flows import wired
 from tests.flows.fakes import BAD_REQUEST, NO_CAPACITY, Ring
 from tests.flows.fuse import Killed
-from tests.flows.world import PATIENCE, World
+from tests.flows.world import World
 
 OTHER = b"text,label\ngreat,pos\nawful,neg\n"
 
@@ -113,8 +114,8 @@ class TestLaunching:
         world.drop()
         world.clock.forward(seconds=61)
         batch = world.ledger.batches["default"]
-        world._training().settle("default", batch.batch_id, world.clock.now, patience=PATIENCE)
-        run = world._launching()._claim(world.run.run_id, PriceList())
+        wired.training(world).settle("default", batch.batch_id, world.clock.now, patience=wired.PATIENCE)
+        run = wired.launching(world)._claim(world.run.run_id, PriceList())
         assert run
         world.fleet.launch(run)
         with pytest.raises(TryAgain):
