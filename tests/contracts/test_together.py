@@ -28,7 +28,7 @@ TEXTS = ["a warm, moving film", "dull and <br /> clumsy", "", "ÜBER don't " * 5
 def bench() -> Iterator[Bench]:
     with pytest.MonkeyPatch.context() as patch, mock_aws():
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "testing")
+            patch.setenv(name, "test")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         patch.delenv("AWS_ENDPOINT_URL", raising=False)
         made = Bench()
