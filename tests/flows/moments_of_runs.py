@@ -6,9 +6,7 @@ from dataclasses import replace
 
 from tests.flows.fakes import BAD_REQUEST, NO_CAPACITY, refused
 from tests.flows.killing import Event
-from tests.flows.world import BAD, POOLS, World
-
-OTHER = b"text,label\ngreat,pos\nawful,neg\n"
+from tests.flows.world import BAD, OTHER, POOLS, World
 
 
 def a_drop(world: World) -> Event:

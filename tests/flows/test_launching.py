@@ -11,9 +11,8 @@ from controlplane.domain.runs import Machine, Run
 
 from tests.flows import wired
 from tests.flows.fakes import BAD_REQUEST, NO_CAPACITY, Ring, refused
-from tests.flows.world import POOLS, World
+from tests.flows.world import OTHER, POOLS, World
 
-OTHER = b"text,label\ngreat,pos\nawful,neg\n"
 THIRD = b"text,label\nfine,pos\npoor,neg\n"
 
 

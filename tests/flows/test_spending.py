@@ -1,19 +1,17 @@
-"""Money through the flows: estimated before, capped while, counted after, told in the card and in the mail."""
+"""Money through the flows: estimated before, capped while, counted after."""
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 
 import pytest
 from controlplane.domain.caps import Caps
-from controlplane.domain.runs import Machine, Run, RunState
+from controlplane.domain.runs import Machine, Run
 
 from tests.flows import wired
 from tests.flows.fakes import NO_CAPACITY
-from tests.flows.world import World
+from tests.flows.world import OTHER, World
 
-OTHER = b"text,label\ngreat,pos\nawful,neg\n"
 ROWS = 25_000
 BIG = b"text,label\n" + b"good,pos\nbad,neg\n" * (ROWS // 2)
 
@@ -22,10 +20,6 @@ def capped(*, cost: float = 0, hours: float = 4, budget: float = 0) -> World:
     world = World()
     world.caps = Caps(cost, hours, budget)
     return world
-
-
-def state_of(world: World, run: Run) -> RunState:
-    return world.ledger.runs[run.run_id].state
 
 
 def limits_of(world: World, run: Run) -> dict[str, object]:
@@ -125,7 +119,7 @@ class TestTheCapOfARun:
         run = world.dropped_run()
         world.clock.forward(hours=2)
         world.machine_ends(run)
-        assert state_of(world, run) == "FAILED"
+        assert world.state_of(run) == "FAILED"
         assert list(world.fleet.launched) == ["i-1"]
         assert "does not pay another machine" in world.notifier.mails[0].body
 
@@ -134,7 +128,7 @@ class TestTheCapOfARun:
         run = world.dropped_run()
         world.clock.forward(hours=1)
         world.machine_ends(run)
-        assert state_of(world, run) == "FAILED"
+        assert world.state_of(run) == "FAILED"
         assert "MaxRunHours" in world.notifier.mails[0].body
 
     def test_a_trainer_that_goes_on_over_its_cap_is_ended_from_here(self) -> None:
@@ -145,7 +139,7 @@ class TestTheCapOfARun:
         assert not world.ledger.runs[run.run_id].state.is_final, "it has time to save and to say so"
         world.clock.forward(minutes=6)
         world.on_reconcile_due()
-        assert state_of(world, run) == "FAILED"
+        assert world.state_of(run) == "FAILED"
         assert world.fleet.gone == {"i-1"}
         [mail] = world.notifier.mails
         assert "The $0.0500 that its machine might cost (MaxRunCost, MonthlyBudget) were used up" in mail.body
@@ -164,7 +158,7 @@ class TestTheCapOfARun:
         assert not world.ledger.runs[run.run_id].state.is_final
         world.clock.forward(minutes=10)
         world.on_reconcile_due()
-        assert state_of(world, run) == "FAILED"
+        assert world.state_of(run) == "FAILED"
         assert world.fleet.gone == {"i-1", "i-2"}
         assert "MaxRunHours" in world.notifier.mails[-1].body
 
@@ -207,14 +201,14 @@ class TestTheBudgetOfAMonth:
         world, waits = self.used_up()
         world.clock.now = datetime(2026, 2, 1, 0, 1, tzinfo=UTC)
         world.on_reconcile_due()
-        assert state_of(world, waits) == "LAUNCHING"
+        assert world.state_of(waits) == "LAUNCHING"
         assert limits_of(world, waits)["max_cost"] == 0.0801
 
     def test_it_starts_when_the_budget_is_raised(self) -> None:
         world, waits = self.used_up()
         world.caps = Caps(0, 4, 10)
         world.on_reconcile_due()
-        assert state_of(world, waits) == "LAUNCHING"
+        assert world.state_of(waits) == "LAUNCHING"
 
     def test_a_run_that_no_month_can_pay_fails_and_keeps_nobody_waiting(self) -> None:
         world = capped(budget=0.001)
@@ -245,7 +239,7 @@ class TestTheBudgetOfAMonth:
         world.trainer_publishes(first)
         world.on_model_published(first.run_id)
         world.machine_ends(first)
-        assert state_of(world, second) == "LAUNCHING"
+        assert world.state_of(second) == "LAUNCHING"
 
     def test_nor_when_the_first_ones_machine_is_asked_for_and_not_written_down_yet(self) -> None:
         world = capped(budget=1)
@@ -274,83 +268,7 @@ class TestTheBudgetOfAMonth:
         world.clock.forward(hours=3)
         world.trainer_says(run, "interrupted", "Spot notice.", cause="spot")
         world.machine_ends(run)
-        assert state_of(world, run) == "INTERRUPTED"
+        assert world.state_of(run) == "INTERRUPTED"
         world.clock.now = datetime(2026, 2, 1, 0, 1, tzinfo=UTC)
         world.on_reconcile_due()
-        assert state_of(world, run) == "LAUNCHING"
-
-
-class TestTheCard:
-    def test_it_is_written_with_the_end_and_again_when_the_machine_is_gone(self) -> None:
-        world = World()
-        run = world.dropped_run()
-        world.clock.forward(minutes=30)
-        world.trainer_publishes(run)
-        world.on_model_published(run.run_id)
-        card, page = world.bucket.cards[run.run_id]
-        assert (card["state"], card["minutes"], card["dollars"]) == (
-            "PROMOTED",
-            pytest.approx(30, rel=0.01),
-            pytest.approx(0.02, rel=0.01),
-        )
-        assert card["attempts"][0]["ended"] == "still up when this was written"
-        assert card["metrics"]["accuracy"] == 0.84
-        world.clock.forward(minutes=30)
-        world.machine_ends(run)
-        card, page = world.bucket.cards[run.run_id]
-        assert card["minutes"] == pytest.approx(60, rel=0.01)
-        assert card["dollars"] == pytest.approx(0.04, rel=0.01)
-        assert card["saved_dollars"] == pytest.approx(0.06, rel=0.01)
-        assert card["attempts"][0]["ended"] == "the run was PROMOTED"
-        assert "PROMOTED" in page
-
-    def test_it_tells_every_machine_and_why_it_ended(self) -> None:
-        world = World()
-        run = world.dropped_run()
-        world.trainer_says(run, "interrupted", "Spot notice; saved step 14.", cause="spot")
-        world.machine_ends(run)
-        second = world.ledger.runs[run.run_id]
-        world.trainer_says(second, "failed", "45 % refused.")
-        world.machine_ends(second)
-        ends = [one["ended"] for one in world.bucket.cards[run.run_id][0]["attempts"]]
-        assert ends == ["Spot notice; saved step 14.", "45 % refused."]
-
-    def test_a_machine_that_takes_its_time_to_go_is_paid_until_it_is_gone(self) -> None:
-        world = World()
-        run = world.dropped_run()
-        world.trainer_says(run, "stopped", "Used up.", cause="cost")
-        world.on_attempt_ended(run.run_id, run.attempt)
-        assert world.bucket.cards[run.run_id][0]["minutes"] < 1
-        world.clock.forward(minutes=6)
-        world.machine_ends(run)
-        assert world.bucket.cards[run.run_id][0]["minutes"] == pytest.approx(6, rel=0.01)
-        assert world.ledger.queue().billing == ()
-
-    def test_a_machine_whose_end_nobody_told_is_found_and_counted(self) -> None:
-        world = World()
-        run = world.dropped_run()
-        world.trainer_publishes(run)
-        world.on_model_published(run.run_id)
-        assert world.ledger.queue().billing == ((run.run_id, "default"),)
-        world.fleet.gone.add("i-1")
-        world.clock.forward(minutes=5)
-        world.on_reconcile_due()
-        assert [bill.machine for bill in world.ledger.bills("2026-01")] == ["i-1"]
-        assert world.ledger.queue().billing == ()
-
-    def test_the_mail_says_what_it_cost_what_it_would_have_cost_and_where_the_card_is(self) -> None:
-        world = World()
-        run = world.dropped_run()
-        world.clock.forward(minutes=30)
-        world.trainer_publishes(run)
-        world.on_model_published(run.run_id)
-        body = world.notifier.mails[0].body
-        assert "30.0 machine minutes on c6i.large spot for $0.0200; on demand it would have cost $0.0500" in body
-        assert f"s3://data/runs/{run.run_id}/card.html" in body
-
-    def test_a_manifest_that_cannot_be_believed_is_not_shown(self) -> None:
-        world = World()
-        run = world.dropped_run()
-        world.bucket.manifests[run.run_id] = json.dumps([])
-        world.on_model_published(run.run_id)
-        assert world.bucket.cards[run.run_id][0]["metrics"] is None
+        assert world.state_of(run) == "LAUNCHING"

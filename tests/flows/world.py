@@ -12,7 +12,7 @@ from controlplane.domain.crashes import Ended
 from controlplane.domain.drops import Drop
 from controlplane.domain.images import Push
 from controlplane.domain.pools import SpotPolicy, pools_of
-from controlplane.domain.runs import Outcome, Run
+from controlplane.domain.runs import Outcome, Run, RunState
 from controlplane.domain.scans import Scan, ScanPolicy
 from controlplane.domain.shifting import Shift
 from controlplane.flows.common import on_conflict_again, tell_people, then_tell
@@ -40,6 +40,7 @@ from tests.flows.fuse import Fuse
 from tests.flows.manifests import manifest_of
 
 GOOD = b"text,label\ngood,pos\nbad,neg\n"
+OTHER = b"text,label\ngreat,pos\nawful,neg\n"
 BAD = b"text,label\n"
 POOLS = pools_of(["c6i.large", "c5.large", "m6i.large", "m5.large", "m5a.large"], ["s-a", "s-b"])
 
@@ -193,6 +194,9 @@ class World:
     @property
     def subjects(self) -> list[str]:
         return [alert.subject for alert in self.notifier.mails]
+
+    def state_of(self, run: Run) -> RunState:
+        return self.ledger.runs[run.run_id].state
 
     @property
     def run(self) -> Run:
