@@ -11,14 +11,13 @@ from . import settings
 from .adapters.ecs_service import EcsService
 from .adapters.failed_tasks import EcsFailedTasks
 from .adapters.lambda_prober import LambdaProber
-from .adapters.s3_bucket import S3Bucket
 from .adapters.sqs_looks import SqsLooks
 from .domain.shifting import shifts_for
 from .flows.crashing import Crashing
 from .flows.releasing import Releasing
 from .flows.settling import Settling, TakingBack
 from .flows.shifting import Shifting
-from .wiring_runs import clock, ledger
+from .wiring_runs import bucket, clock, ledger
 
 ServiceSettings = (
     settings.OnModelPublished
@@ -98,7 +97,7 @@ def shifting_of(s: settings.OnTrafficShifting, service: str) -> Shifting:
         ledger=ledger(s),
         service=looking,  # it only looks: it has no repository to deploy from
         revisions=looking,
-        bucket=S3Bucket(boto3.client("s3"), s.bucket),
+        bucket=bucket(s.bucket),
         prober=prober_of(s),
         looks=SqsLooks(boto3.client("sqs"), s.look_queue_url),
     )
@@ -109,7 +108,7 @@ def settling_of(s: RolloutSettings) -> Settling:
     return Settling(
         ledger=ledger(s),
         service=service,
-        bucket=S3Bucket(boto3.client("s3"), s.bucket),
+        bucket=bucket(s.bucket),
         prober=prober_of(s),
         looks=SqsLooks(boto3.client("sqs"), s.look_queue_url),
         taking_back=taking_back_of(s, service),

@@ -15,7 +15,6 @@ from . import wiring_runs as runs
 from .adapters.ecr_images import EcrImages
 from .adapters.ecr_scans import EcrScans
 from .adapters.http_tasks import HttpTasks
-from .adapters.s3_bucket import S3Bucket
 from .adapters.sns_notifier import SnsNotifier
 from .adapters.sqs_timer import SqsTimer
 from .adapters.yaml_text import read_yaml
@@ -64,7 +63,7 @@ def on_data_dropped(environ: Environ = os.environ) -> Callable[[Drop], str]:
     s = settings.OnDataDropped.load(environ)
     return Ingest(
         ledger=_ledger(s),
-        bucket=S3Bucket(boto3.client("s3"), s.bucket),
+        bucket=runs.bucket(s.bucket),
         timer=SqsTimer(boto3.client("sqs"), s.batch_queue_url),
         clock=clock,
         columns=runs.columns(s),

@@ -45,6 +45,10 @@ def ledger(s: settings._Ledger) -> DynamoLedger:
     return DynamoLedger(boto3.client("dynamodb"), s.ledger_table, pause)
 
 
+def bucket(name: str) -> S3Bucket:
+    return S3Bucket(boto3.client("s3"), name)
+
+
 def columns(s: settings.OnDataDropped) -> Columns:
     return Columns(text=s.text_column or None, label=s.label_column or None)
 
@@ -63,7 +67,7 @@ def fleet(s: RunSettings) -> Ec2Fleet:
 
 
 def book(s: RunSettings) -> RunBook:
-    return RunBook(ledger=ledger(s), bucket=S3Bucket(boto3.client("s3"), s.bucket), clock=clock, bucket_name=s.bucket)
+    return RunBook(ledger=ledger(s), bucket=bucket(s.bucket), clock=clock, bucket_name=s.bucket)
 
 
 def spending(s: RunSettings) -> Spending:
@@ -94,7 +98,7 @@ def launching(s: RunSettings) -> Launching:
     )
     return Launching(
         ledger=ledger(s),
-        bucket=S3Bucket(boto3.client("s3"), s.bucket),
+        bucket=bucket(s.bucket),
         fleet=fleet(s),
         guard=SchedulerGuard(boto3.client("scheduler"), group=s.guard_group, role_arn=s.guard_role_arn),
         account=AwsAccount(boto3.client("iam"), boto3.client("service-quotas")),
@@ -110,7 +114,7 @@ def launching(s: RunSettings) -> Launching:
 def machines(s: RunSettings) -> Machines:
     return Machines(
         ledger=ledger(s),
-        bucket=S3Bucket(boto3.client("s3"), s.bucket),
+        bucket=bucket(s.bucket),
         fleet=fleet(s),
         timer=timer(s),
         clock=clock,
@@ -122,7 +126,7 @@ def machines(s: RunSettings) -> Machines:
 def training(s: RunSettings) -> Training:
     return Training(
         ledger=ledger(s),
-        bucket=S3Bucket(boto3.client("s3"), s.bucket),
+        bucket=bucket(s.bucket),
         fleet=fleet(s),
         timer=timer(s),
         clock=clock,

@@ -77,18 +77,17 @@ def rules_off(stack: Stack) -> Iterator[None]:
     group = {"GroupName": "default"}
     due = [schedules.get_schedule(Name=one["Name"], **group) for one in schedules.list_schedules(**group)["Schedules"]]
     whole = [{name: one[name] for name in KEPT if name in one} for one in due]
-    try:
+
+    def switch(*, on: bool) -> None:
         for rule in rules:
-            events.disable_rule(Name=rule)
+            (events.enable_rule if on else events.disable_rule)(Name=rule)
         for queue in queues:
-            functions.update_event_source_mapping(UUID=queue, Enabled=False)
+            functions.update_event_source_mapping(UUID=queue, Enabled=on)
         for one in whole:
-            schedules.update_schedule(**{**one, "State": "DISABLED"})
+            schedules.update_schedule(**one if on else {**one, "State": "DISABLED"})
+
+    try:
+        switch(on=False)
         yield
     finally:
-        for rule in rules:
-            events.enable_rule(Name=rule)
-        for queue in queues:
-            functions.update_event_source_mapping(UUID=queue, Enabled=True)
-        for one in whole:
-            schedules.update_schedule(**one)
+        switch(on=True)
