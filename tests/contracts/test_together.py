@@ -12,9 +12,8 @@ from controlplane.domain.gate import Policy, decide
 from controlplane.domain.models import Model
 from inference.model import setup
 from inference.source import open_source
-from moto import mock_aws
 
-from tests.trainer.bench import BUCKET, Bench, as_csv, reviews
+from tests.trainer.bench import BUCKET, Bench, as_csv, in_memory, reviews
 from trainer.model_files import fetch
 from trainer.store import S3Store
 
@@ -26,12 +25,7 @@ TEXTS = ["a warm, moving film", "dull and <br /> clumsy", "", "ÜBER don't " * 5
 
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
-    with pytest.MonkeyPatch.context() as patch, mock_aws():
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.delenv("AWS_ENDPOINT_URL", raising=False)
-        made = Bench()
+    with in_memory() as made:
         made.ask("first", made.drop("raw/a.csv", as_csv(reviews(400))))
         assert made.run("first") == 0
         yield made

@@ -6,12 +6,15 @@ import hashlib
 import itertools
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import boto3
 import jsonschema
+import pytest
+from moto import mock_aws
 
 from trainer.__main__ import attempt
 from trainer.machine import Watch
@@ -108,6 +111,18 @@ class Bench:
         manifest: dict[str, Any] = self.json(f"models/{run_id}/manifest.json")
         check("manifest", manifest)
         return manifest
+
+
+@contextmanager
+def in_memory() -> Iterator[Bench]:
+    """On an AWS in memory, with dummy keys: no account can be reached."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.delenv("AWS_ENDPOINT_URL", raising=False)
+        with mock_aws():
+            yield Bench()
 
 
 def ticking(step: float = 0.001) -> Callable[[], float]:

@@ -15,9 +15,8 @@ import torch
 from inference.explain import explain
 from inference.model import setup
 from inference.source import open_source
-from moto import mock_aws
 
-from tests.trainer.bench import BUCKET, Bench, as_csv, check, reviews
+from tests.trainer.bench import BUCKET, Bench, as_csv, check, in_memory, reviews
 from tests.trainer.test_recipe_linear import through_a_file
 from trainer.encoder_files import NEEDED, bring
 from trainer.errors import Failed
@@ -35,12 +34,7 @@ TINY = {"max_tokens": 16, "epochs": 1, "batch_rows": 16, "steps": 6, "frozen_lay
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
     """A linear champion, and a transformer that was compared with it."""
-    with pytest.MonkeyPatch.context() as patch, mock_aws():
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.delenv("AWS_ENDPOINT_URL", raising=False)
-        made = Bench()
+    with in_memory() as made:
         for name in NEEDED:
             made.s3.upload_file(str(ENCODER / name), BUCKET, PREFIX + name)
         drop = made.drop("raw/a.csv", as_csv(reviews(400)))
