@@ -10,14 +10,19 @@ from .alert import Alert
 
 def release_refused(release: Release, serving: Release | None, service: str) -> Alert:
     """FAILED before it rolled; `serving` is what serves now."""
+    look = f"ECS service {service}"
+    return refused(release, serving, "refused", to_do="Mend it, and push again under a new tag.", look=look)
+
+
+def refused(release: Release, serving: Release | None, how: str, *, to_do: str, look: str) -> Alert:
     return Alert.of(
         f"release {release.number} {release.state}",
-        f"Tidegate: release {release.number} refused",
+        f"Tidegate: release {release.number} {how}",
         happened=f"Release {release.number} ({release.cause}) is {release.state} and was not rolled out.",
         why=release.reason,
         done=f"Nothing was changed. {now_serves(serving)}",
-        to_do="Mend it, and push again under a new tag.",
-        look=f"ECS service {service}",
+        to_do=to_do,
+        look=look,
     )
 
 

@@ -9,20 +9,13 @@ from collections.abc import Sequence
 from ..releases import Release
 from ..scans import Verdict
 from .alert import Alert
-from .of_releases import now_serves
+from .of_releases import now_serves, refused
 
 
 def scan_refused(release: Release, serving: Release | None, repository: str) -> Alert:
     """FAILED by its scan, before it rolled."""
-    return Alert.of(
-        f"release {release.number} {release.state}",
-        f"Tidegate: release {release.number} refused by its scan",
-        happened=f"Release {release.number} ({release.cause}) is {release.state} and was not rolled out.",
-        why=release.reason,
-        done=f"Nothing was changed. {now_serves(serving)}",
-        to_do=f"Push an image without them. Or deploy this one once all the same: {_release_all_the_same(release)}",
-        look=_the_image(release, repository),
-    )
+    to_do = f"Push an image without them. Or deploy this one once all the same: {_release_all_the_same(release)}"
+    return refused(release, serving, "refused by its scan", to_do=to_do, look=_the_image(release, repository))
 
 
 def scan_without_verdict(release: Release, serving: Release | None, why: str, repository: str) -> Alert:
