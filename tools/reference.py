@@ -100,7 +100,8 @@ def come_from(event: Mapping[str, Any]) -> str:
 
 def policies(stack: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for name, told in of_type(stack, "AWS::IAM::ManagedPolicy"):
-        for statement in told["PolicyDocument"]["Statement"]:
+        for each in told["PolicyDocument"]["Statement"]:
+            statement = each["Fn::If"][1] if "Fn::If" in each else each
             actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
             everything = "everything" if statement["Resource"] == "*" else "named resources"
             only = " under a condition" if "Condition" in statement else ""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from botocore.stub import ANY, Stubber
-from controlplane.adapters.ecs_service import EcsService
-from controlplane.domain.releases import Release, Rollout
+from controlplane.adapters.ecs_service import EcsService, heard_alarms
+from controlplane.domain.releases import Release, ReleaseState, Rollout
 from controlplane.domain.service_view import Deployment, RunningTask
 from controlplane.domain.serving import Placeholder, serving_release
 
@@ -168,6 +170,56 @@ class TestDeploy:
             {"cluster": "c", "service": "s", "taskDefinition": "arn:td:3"},
         )
         assert adapter(client).deploy(Release(0, "back from release 2", None, None)) == "d3"
+
+
+SHIFTING = {
+    "strategy": "CANARY",
+    "minimumHealthyPercent": 100,
+    "maximumPercent": 200,
+    "bakeTimeInMinutes": 10,
+    "canaryConfiguration": {"canaryPercent": 10.0, "canaryBakeTimeInMinutes": 5},
+    "lifecycleHooks": [{"hookTargetArn": "arn:hook", "roleArn": "arn:hook-role", "lifecycleStages": ["X"]}],
+}
+ALARMS = {"alarmNames": ["errors-high"], "rollback": True}
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+ROLLING = RELEASE.now(ReleaseState.ROLLING, AT, "push v2")
+
+
+class TestAlarmsOfEcs:
+    """With the shifting strategies ECS moves back by itself on an alarm; not on the way back to what served."""
+
+    @pytest.mark.parametrize(
+        ("told", "release", "heard"),
+        [
+            pytest.param(True, RELEASE.now(ReleaseState.SERVING, AT, ""), False, id="a way back is not turned round"),
+            pytest.param(True, replace(ROLLING, takes_back=3), False, id="nor is a rollback"),
+            pytest.param(False, ROLLING, True, id="the next new release is watched again"),
+            pytest.param(True, ROLLING, None, id="nothing is said of what is so already"),
+        ],
+    )
+    def test_they_are_heard_for_a_new_release_alone(
+        self, ecs: tuple[Any, Stubber], told: bool, release: Release, heard: bool | None
+    ) -> None:
+        client, stub = ecs
+        found = service(deployment("d1", 1, "PRIMARY"))
+        found["services"][0]["deploymentConfiguration"] = {**SHIFTING, "alarms": {**ALARMS, "enable": told}}
+        stub.add_response("describe_services", found, DESCRIBE)
+        describes(stub, 1, "1")
+        stub.add_response(
+            "register_task_definition",
+            {"taskDefinition": {"taskDefinitionArn": "arn:td:2"}},
+            dict.fromkeys(("family", "cpu", "memory", "networkMode", "taskRoleArn", "containerDefinitions"), ANY),
+        )
+        asked: dict[str, Any] = {"cluster": "c", "service": "s", "taskDefinition": "arn:td:2"}
+        if heard is not None:
+            asked["deploymentConfiguration"] = {**SHIFTING, "alarms": {**ALARMS, "enable": heard}}
+        updated = service(deployment("d2", 2, "PRIMARY"))["services"][0]
+        stub.add_response("update_service", {"service": updated}, asked)
+        assert adapter(client).deploy(release) == "d2"
+
+    def test_a_service_without_alarms_is_told_nothing(self) -> None:
+        assert heard_alarms({"deploymentConfiguration": {"alarms": {"alarmNames": [], "enable": False}}}, True) == {}
+        assert heard_alarms({"deploymentConfiguration": {"strategy": "ROLLING"}}, False) == {}
 
 
 class TestView:

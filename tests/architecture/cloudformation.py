@@ -58,7 +58,7 @@ def statements() -> Iterator[tuple[str, dict[str, Any]]]:
     for name, resource in RESOURCES.items():
         for document in documents(resource.get("Properties", {})):
             for statement in document["Statement"]:
-                yield name, statement
+                yield name, statement["Fn::If"][1] if "Fn::If" in statement else statement
 
 
 def documents(value: Any) -> Iterator[dict[str, Any]]:

@@ -189,6 +189,15 @@ def test_the_roles_of_ecs_move_these_rules_and_ask_this_hook_alone() -> None:
     }
 
 
+def test_the_hooks_role_may_be_handed_back_to_ecs_alone_when_it_is_there() -> None:
+    """UpdateService that makes ECS deaf to the alarms on a way back names the whole configuration, and so the hook."""
+    stated = RESOURCES["RollService"]["Properties"]["PolicyDocument"]["Statement"]
+    [(condition, handed, otherwise)] = [each["Fn::If"] for each in stated if "Fn::If" in each]
+    assert (condition, otherwise) == ("Shifts", {"Ref": "AWS::NoValue"})
+    assert (handed["Action"], handed["Resource"]) == ("iam:PassRole", {"Fn::GetAtt": ["HookRole", "Arn"]})
+    assert handed["Condition"] == {"StringEquals": {"iam:PassedToService": "ecs.amazonaws.com"}}
+
+
 def test_the_hook_does_not_name_the_service_that_names_it() -> None:
     """CloudFormation would refuse the circle."""
     seen, open_ = set[str](), {"OnTrafficShifting"}

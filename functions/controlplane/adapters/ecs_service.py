@@ -68,7 +68,10 @@ class EcsService:
         if release_number(current) != release.carried:
             current = self._register(current, release)
             service = self._ecs.update_service(
-                cluster=self._cluster, service=self._service, taskDefinition=current["taskDefinitionArn"]
+                cluster=self._cluster,
+                service=self._service,
+                taskDefinition=current["taskDefinitionArn"],
+                **heard_alarms(service, release.is_new),
             )["service"]
         primary = next(told for told in service["deployments"] if told["status"] == "PRIMARY")
         return str(primary["id"])
@@ -114,6 +117,20 @@ class EcsService:
         for task in ask_about(self._ecs, self._cluster, self._service, "RUNNING"):
             if task["lastStatus"] == "RUNNING" and task["taskDefinitionArn"] == revision:
                 yield task
+
+
+def heard_alarms(service: Mapping[str, Any], heard: bool) -> Any:
+    """What makes ECS listen to the service's alarms, or not, from this deployment on. One that was told to listen and
+    goes back to what served before could be turned round by an alarm, to what was just left.
+
+    UpdateService takes the configuration as a whole.
+    docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-alarm-failure.html
+    """
+    configuration = service.get("deploymentConfiguration", {})
+    alarms = configuration.get("alarms", {})
+    if not alarms.get("alarmNames") or alarms["enable"] is heard:
+        return {}
+    return {"deploymentConfiguration": {**configuration, "alarms": {**alarms, "enable": heard}}}
 
 
 def ask_about(ecs: ECSClient, cluster: str, service: str, status: Any) -> list[Mapping[str, Any]]:

@@ -80,6 +80,11 @@ class Release:
         return self.is_rollback and not self.cause.startswith("model ")
 
     @property
+    def is_new(self) -> bool:
+        """It rolls out, and people were not served by it before."""
+        return self.state is ReleaseState.ROLLING and not self.served_before
+
+    @property
     def is_promised(self) -> bool:
         """A person decided it, or an alarm did, and people were told that it rolls out."""
         return self.takes_back is not None or self.overridden or self.cause.startswith("decision ")

@@ -133,6 +133,6 @@ def golden_rows(bucket: Bucket, target: Release) -> tuple[GoldenRow, ...]:
     try:
         return bucket.golden(target.model) if target.model else ()
     except ChangedGoldenSet:
-        if target.state is ReleaseState.ROLLING and not target.served_before:
+        if target.is_new:
             raise
         return ()
