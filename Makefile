@@ -91,7 +91,7 @@ fmt: $(VENV)/.ready ## mend what can be mended by itself
 	$(BIN)/ruff format .
 
 test: $(VENV)/.ready ## all tests; those that need a container engine or a browser say so when they are skipped
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-engine: $(VENV)/.ready ## the tests that need a container engine; says what to do when none answers
 	@$(BIN)/python -m tests.engine.ready

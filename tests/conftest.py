@@ -21,7 +21,7 @@ Loader.FILE_LOADER_CLASS = ReadOnce
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files are handed to two processes one by one: the longest first, or one of them waits for the other at the end.
+    """Files are handed to the processes one by one: the longest first, or all wait for one of them at the end.
 
     test_trainers.py changes what the stack trains with, so it comes after the others that use the stack. After what
     starts a cloud comes what trains; the many small ones fill what is left.
