@@ -21,8 +21,9 @@ from local import inbox as mail
 from local import invoke as sam_local
 from local import scans
 from local.cloud import STATE, Cloud, CloudFault, default_port
-from local.deploy import Deployed, DeployFault
+from local.deploy import Deployed
 from local.images import PushRefused
+from local.sam import DeployFault
 
 Command = Callable[[Cloud, argparse.Namespace], int]
 

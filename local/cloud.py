@@ -25,6 +25,7 @@ from local import deploy as deploying
 from local.aws import Aws
 from local.engine.docker import DOCKER, Docker, EngineFault
 from local.processes import NotInTime, belonging_to, last_line, leashed, port_open, started_at, wait_until
+from local.sam import stack_name
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / "build" / "local"
@@ -63,7 +64,7 @@ class Cloud:
     state: Path = STATE
     port: int = field(default_factory=default_port)
     region: str = "us-east-1"
-    stack: str = field(default_factory=deploying.stack_name)
+    stack: str = field(default_factory=stack_name)
     say: Callable[[str], None] = quiet
 
     def __post_init__(self) -> None:

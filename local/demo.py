@@ -24,9 +24,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local import reviews
 from local.cloud import ROOT, Cloud, CloudFault, default_port
 from local.demo_steps import BUCKET, Demo
-from local.deploy import DeployFault
 from local.images import PushRefused
 from local.processes import belonging_to, free_port, port_open
+from local.sam import DeployFault
 from local.witness import NotSeen, Teller
 
 OUT, STATE = ROOT / "build" / "demo", ROOT / "build" / "demo-cloud"

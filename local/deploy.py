@@ -6,17 +6,8 @@ below, is returned, and is never left out silently. A failed deploy says which r
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import os
 import re
-import shlex
-import shutil
-import subprocess
-import sys
 import time
-import tomllib
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,10 +18,10 @@ from botocore.exceptions import ClientError
 from samcli.yamlhelper import yaml_dump, yaml_parse
 
 from local.aws import Aws
+from local.build import build
+from local.sam import DeployFault, clean_environment, configured, overrides, sam
 
-ROOT = Path(__file__).resolve().parent.parent
 ARTIFACTS = "tidegate-local-artifacts"
-KEPT_BUILDS = 4
 IMAGE = "ami-0c2023a1b2c3d4e5f"  # the emulator's Amazon Linux 2023; what runs on a machine is this computer's Python
 
 LEFT_OUT: Mapping[str, str] = {
@@ -41,10 +32,6 @@ LEFT_OUT: Mapping[str, str] = {
     "AWS::S3::BucketPolicy": "The local cloud speaks plain HTTP on loopback, and the stack's one bucket policy "
     "denies whatever is not TLS.",
 }
-
-
-class DeployFault(Exception):
-    """The stack was not deployed; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -100,116 +87,6 @@ def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     start = time.monotonic()
     yield
     seconds[name] = round(time.monotonic() - start, 2)
-
-
-def configured(path: Path) -> dict[str, str]:
-    """The parameters of the environment `local` in samconfig.toml."""
-    if not path.exists():
-        return {}
-    environment = tomllib.loads(path.read_text()).get("local", {})
-    found: dict[str, str] = {}
-    for command in ("global", "build", "deploy"):
-        value = environment.get(command, {}).get("parameters", {}).get("parameter_overrides", [])
-        for word in shlex.split(value) if isinstance(value, str) else value:
-            name, _, setting = str(word).partition("=")
-            found[name] = setting.strip('"')
-    return found
-
-
-def stack_name(path: Path = ROOT / "samconfig.toml") -> str:
-    """What the environment `local` of samconfig.toml calls the stack."""
-    if not path.exists():
-        return "tidegate-local"
-    settings = tomllib.loads(path.read_text()).get("local", {}).get("global", {}).get("parameters", {})
-    return str(settings.get("stack_name", "tidegate-local"))
-
-
-def overrides(parameters: Mapping[str, str]) -> list[str]:
-    if not parameters:
-        return []
-    return ["--parameter-overrides", *(f"ParameterKey={k},ParameterValue={v}" for k, v in parameters.items())]
-
-
-def build(template: Path, work: Path, parameters: Mapping[str, str]) -> Path:
-    """`sam build` into this cloud's own folder, or what it made of the very same files before. One build at a time."""
-    cache, kept, built = ROOT / "build" / "sam-cache", ROOT / "build" / "sam-built", work / "build"
-    for folder in (cache, kept):  # of its cache sam removes what is not of the last build
-        folder.mkdir(parents=True, exist_ok=True)
-    with (kept / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        known = kept / fingerprint(template, parameters)
-        if not known.is_dir():
-            fresh = kept / "unfinished"
-            shutil.rmtree(fresh, ignore_errors=True)
-            sam(
-                ["build", "--template-file", str(template), "--build-dir", str(fresh), "--cached",
-                 "--cache-dir", str(cache), *overrides(parameters)],
-                work, os.environ,
-            )  # fmt: skip
-            make_movable(fresh / "template.yaml")
-            fresh.rename(known)
-            for old in sorted(kept.glob("*/"), key=lambda path: path.stat().st_mtime)[:-KEPT_BUILDS]:
-                shutil.rmtree(old)
-        shutil.rmtree(built, ignore_errors=True)
-        shutil.copytree(known, built, symlinks=True)
-    return built / "template.yaml"
-
-
-def make_movable(template: Path) -> None:
-    """So that the built template can be copied anywhere, and deployed fast: what lies outside of its folder is named in
-    full, and equal functions share one archive. sam copies what it built for each of them, and packs every folder."""
-    text, here = yaml_parse(template.read_text()), template.parent
-    first: dict[str, str] = {}
-    for body in text.get("Resources", {}).values():
-        properties = body.get("Properties", {})
-        for name in ("CodeUri", "ContentUri"):
-            folder = properties.get(name)
-            if not isinstance(folder, str) or not (here / folder).is_dir():
-                continue
-            if not (here / folder).resolve().is_relative_to(here.resolve()):
-                properties[name] = str((here / folder).resolve())
-                continue
-            archive = first.setdefault(digest_of(here / folder), f"{folder}.zip")
-            if archive == f"{folder}.zip":
-                pack(here / folder, here / archive)
-            properties[name] = archive
-            shutil.rmtree(here / folder)
-    template.write_text(yaml_dump(text))
-
-
-def files_of(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            yield path
-
-
-def digest_of(folder: Path) -> str:
-    """Of names, modes and contents of all its files."""
-    found = hashlib.sha256()
-    for path in files_of(folder):
-        body = path.read_bytes()
-        found.update(f"{path.relative_to(folder)} {path.stat().st_mode} {len(body)}\n".encode())
-        found.update(body)
-    return found.hexdigest()
-
-
-def pack(folder: Path, archive: Path) -> None:
-    """The same files make the same archive, so that a deploy of unchanged code changes no function."""
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
-        for path in files_of(folder):
-            entry = zipfile.ZipInfo(str(path.relative_to(folder)))  # of 1980, which is as early as it goes
-            entry.external_attr = path.stat().st_mode << 16
-            packed.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
-
-
-def fingerprint(template: Path, parameters: Mapping[str, str]) -> str:
-    """Of all that a build depends on: Python, the template, its runtime, and every file that it packs."""
-    text = template.read_text()
-    runtimes = {name: parameters.get(name) for name in re.findall(r"Runtime: *!Ref (\w+)", text)}
-    found = hashlib.sha256(repr((sys.version, sys.prefix, sorted(runtimes.items()), text)).encode())
-    for folder in sorted(set(re.findall(r"(?:CodeUri|ContentUri): *([^\s#]+)", text))):
-        found.update(f"{folder} {digest_of(template.parent / folder)}".encode())
-    return found.hexdigest()[:16]
 
 
 def without_left_out(template: dict[str, Any]) -> tuple[dict[str, Any], list[LeftOut]]:
@@ -332,39 +209,6 @@ def sam_deploy(aws: Aws, template: Path, built: Path, stack: str, work: Path, pa
         raise
 
 
-def clean_environment() -> dict[str, str]:
-    """The user's environment less every AWS setting: a deploy into the local cloud can never reach an account."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return {
-        **kept,
-        "NO_PROXY": "127.0.0.1,localhost",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    }
-
-
-def sam(arguments: list[str], work: Path, environment: Mapping[str, str]) -> None:
-    """Run the `sam` of this Python's own environment; its whole output is in sam.log."""
-    program = Path(sys.executable).parent / "sam"
-    if not program.exists():
-        raise DeployFault(f"There is no {program}. Install the development requirements first: make install")
-    path = f"{program.parent}{os.pathsep}{environment.get('PATH', '')}"
-    done = subprocess.run(
-        [str(program), *arguments],
-        cwd=ROOT,
-        env={**environment, "SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "0.3", "PATH": path},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    log = work / "sam.log"
-    with log.open("a") as file:
-        file.write(f"$ sam {shlex.join(arguments)}\n{done.stdout}{done.stderr}\n")
-    if done.returncode:
-        raise DeployFault(f"`sam {arguments[0]}` failed: {cause(done.stdout + done.stderr)} The whole output: {log}")
-
-
 def failures(aws: Aws, stack: str, since: float) -> str:
     """The events of this deploy that failed first, as sentences; those that were only cancelled are left out."""
     try:
@@ -403,10 +247,3 @@ def outputs(aws: Aws, stack: str) -> dict[str, str]:
 def shell_name(name: str) -> str:
     """BucketName -> BUCKET, AlertsTopicArn -> ALERTS_TOPIC, IngestQueueUrl -> INGEST_QUEUE_URL."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", re.sub(r"(Name|Arn)$", "", name)).upper()
-
-
-def cause(output: str) -> str:
-    """What sam calls an error, with the lines below it, where the cause stands."""
-    said = [line.strip() for line in output.splitlines() if line.strip()] or ["it said nothing"]
-    at = next((number for number, line in enumerate(said) if line.startswith(("Error", "Build Failed"))), -1)
-    return " ".join(said[at:])[:600]

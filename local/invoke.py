@@ -27,7 +27,8 @@ from typing import Any
 from samcli.yamlhelper import yaml_dump, yaml_parse
 
 from local.cloud import ROOT, Cloud, CloudFault
-from local.deploy import configured, overrides, resources
+from local.deploy import resources
+from local.sam import configured, overrides
 
 FUNCTION = "AWS::Serverless::Function"
 ARCHITECTURE = {"x86_64": "x86_64", "aarch64": "arm64"}

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from local.cloud import Cloud, CloudFault
-from local.deploy import DeployFault
 from local.inbox import messages
 from local.machine import console
 from local.processes import belonging_to, free_port, port_open, wait_until
+from local.sam import DeployFault
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = Path(__file__).with_name("small") / "template.yaml"

@@ -9,19 +9,9 @@ from typing import Any
 import pytest
 from samcli.yamlhelper import yaml_parse
 
-from local.deploy import (
-    LEFT_OUT,
-    DeployFault,
-    cause,
-    configured,
-    fingerprint,
-    make_movable,
-    minimum_of_tasks,
-    pack,
-    references,
-    shell_name,
-    without_left_out,
-)
+from local.build import fingerprint, make_movable, pack
+from local.deploy import LEFT_OUT, minimum_of_tasks, references, shell_name, without_left_out
+from local.sam import DeployFault, cause, configured
 
 TARGET = "AWS::ApplicationAutoScaling::ScalableTarget"
 POLICY = "AWS::ApplicationAutoScaling::ScalingPolicy"

@@ -20,7 +20,8 @@ from botocore.exceptions import ClientError
 from samcli.yamlhelper import yaml_dump, yaml_parse
 
 from local.aws import Aws
-from local.deploy import clean_environment, without_left_out
+from local.deploy import without_left_out
+from local.sam import clean_environment
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).resolve().parents[2]
