@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.aws import Aws
-from local.emulator import draining_together
+from local.emulator.task_ends import draining_together
 from local.prices import HOURLY, spot_prices
 
 

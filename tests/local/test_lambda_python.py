@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from local.lambda_python import bare_python, in_bare_python
+from local.emulator.lambda_python import bare_python, in_bare_python
 
 
 @pytest.fixture(scope="module")

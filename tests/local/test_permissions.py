@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from local.permissions import across_lines, as_aws_acts, as_aws_names, with_keys
+from local.emulator.permissions import across_lines, as_aws_acts, as_aws_names, with_keys
 
 SERVICE = "arn:aws:ecs:eu-west-1:1:service/c/s"
 

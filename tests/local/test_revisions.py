@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from ministack.services import ecs as emulated
 
 from local.aws import Aws
-from local.permissions import ecs_resource
+from local.emulator.permissions import ecs_resource
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_iam_is_asked_about_the_revision() -> None:
 
 
 def test_the_emulator_alone_has_none() -> None:
-    """When it has, local/revisions.py can go."""
+    """When it has, local/emulator/revisions.py can go."""
     assert json.loads(emulated._describe_service_revisions({"serviceRevisionArns": ["any"]})[2]) == {
         "serviceRevisions": []
     }

@@ -71,5 +71,5 @@ def test_an_event_that_stays_undone_is_kept_with_the_dead_letters(aws: Aws, tmp_
 
 
 def test_the_emulator_alone_forgets_such_an_event() -> None:
-    """When it has it asked again, local/rule_targets.py can go."""
+    """When it has it asked again, local/emulator/rule_targets.py can go."""
     assert "invoke_async_with_retry" not in inspect.getsource(eventbridge._dispatch_to_lambda)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from local.emulator.task_ends import End, as_aws_ends, end_of
 from local.engine.tasks import NAME_LABEL, TASK_LABEL
-from local.task_ends import End, as_aws_ends, end_of
 
 ARN = "arn:aws:ecs:us-east-1:000000000000:task/c/t1"
 

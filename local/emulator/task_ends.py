@@ -16,6 +16,7 @@ from typing import Any
 from local.engine.tasks import NAME_LABEL, TASK_LABEL
 
 Fail = Callable[[Any, Any, str], None]
+Stop = Callable[[Mapping[str, Any]], Any]
 UNHEALTHY = "task failed ELB health checks"
 EXITED = "the container exited with code"
 
@@ -71,6 +72,19 @@ def heard_by_its_service(ecs: Any, record: Callable[..., None]) -> Callable[...,
         if kind == "service":
             with one_at_a_time:
                 ecs._reconcile_service_tasks(cluster, f"{cluster}/{name}")
+
+    return wrapped
+
+
+def draining_together(
+    stop: Callable[[Mapping[str, Any]], Any], apart: Callable[..., None]
+) -> Callable[[Mapping[str, Any]], Any]:
+    """The tasks of the deployment before drain at once, as on AWS; the emulator waits for each of them in turn."""
+
+    def wrapped(asked: Mapping[str, Any]) -> Any:
+        if asked.get("reason") != "Deployment completed":
+            return stop(asked)
+        return apart(stop, asked, thread_name="tidegate-drain")
 
     return wrapped
 

@@ -6,19 +6,19 @@ for every other action. Added:
 - CreateFleet keeps its promise on ClientToken: the same token and request give the same fleet and machines, the same
   token with another request is refused. Which pools have a machine to give says capacity.json (`local/capacity.py`);
   the cheapest of them gives it. The machines carry the tags that AWS gives them, their subnet's zone, and say whether
-  they are Spot (`local/fleets.py`).
+  they are Spot (`fleets.py`).
 - DescribeInstances heeds the filter instance-id.
 - DescribeSpotPriceHistory answers from the local cloud's own table of prices (`local/prices.py`), and so does the
-  Price List API (`local/pricing.py`). Service Quotas tells the account's (`local/account.py`).
-- ECR tells where a layer can be had, and what its scan found (`local/ecr.py`); findings.json decides that.
-- Schedules with a universal target call what they name, as their role (`local/schedules.py`), within a second.
+  Price List API (`pricing.py`). Service Quotas tells the account's (`local/account.py`).
+- ECR tells where a layer can be had, and what its scan found (`ecr.py`); findings.json decides that.
+- Schedules with a universal target call what they name, as their role (`schedules.py`), within a second.
 - CloudFormation accepts alarms on metric math. They can be described and set; the emulator does not compute them.
-- IAM is checked on the resources that AWS checks (`local/permissions.py`), machines by their tags too.
+- IAM is checked on the resources that AWS checks (`permissions.py`), machines by their tags too.
 - A task that ends before it was healthy ends as on AWS, its log is kept, and a deployment that waited for its room
-  goes on (`local/task_ends.py`).
-- Services have revisions (`local/revisions.py`).
-- A function that fails on an event of a rule is asked again (`local/rule_targets.py`).
-- Functions run in a Python with nothing but what AWS gives them (`local/lambda_python.py`).
+  goes on (`task_ends.py`).
+- Services have revisions (`revisions.py`).
+- A function that fails on an event of a rule is asked again (`rule_targets.py`).
+- Functions run in a Python with nothing but what AWS gives them (`lambda_python.py`).
 - The old tasks of a completed deployment drain together.
 - What changed leaves a mark for the parts that watch, and tasks that run are asked for seldom (`local/idle.py`).
 - GET /health goes to the load balancer's targets; the emulator keeps /_ministack/health.
@@ -36,20 +36,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from local import capacity, pricing, scans
+from local import capacity, scans
 from local.account import TARGET, quota
 from local.aws import Aws
 from local.capacity import Action, Answer, Parameters
-from local.ecr import as_aws_does
-from local.fleets import as_aws_launches, once_per_token, price_history, with_instance_ids, with_lifecycle
+from local.emulator import pricing
+from local.emulator.ecr import as_aws_does
+from local.emulator.fleets import as_aws_launches, once_per_token, price_history, with_instance_ids, with_lifecycle
+from local.emulator.lambda_python import bare_python, in_bare_python
+from local.emulator.permissions import across_lines, as_aws_acts, as_aws_names, with_github_claims, with_keys
+from local.emulator.revisions import Revisions
+from local.emulator.rule_targets import invoked_until_it_is_done
+from local.emulator.schedules import with_universal_targets
+from local.emulator.task_ends import as_aws_ends, draining_together, heard_by_its_service
 from local.idle import leave_marks, looking_seldom, picture
-from local.lambda_python import bare_python, in_bare_python
-from local.permissions import across_lines, as_aws_acts, as_aws_names, with_github_claims, with_keys
 from local.processes import MARK
-from local.revisions import Revisions
-from local.rule_targets import invoked_until_it_is_done
-from local.schedules import with_universal_targets
-from local.task_ends import as_aws_ends, heard_by_its_service
 
 Properties = Mapping[str, Any]
 SCHEDULES_EVERY_SECONDS = 1  # the emulator looks every ten
@@ -69,17 +70,6 @@ def with_metric_math(
         for own in ("MetricName", "Namespace", "Statistic", "ExtendedStatistic", "Period", "Dimensions", "Unit"):
             alarm.pop(own, None)
         return {**alarm, "Metrics": metrics}
-
-    return wrapped
-
-
-def draining_together(stop: Callable[[Parameters], Any], apart: Callable[..., None]) -> Callable[[Parameters], Any]:
-    """The tasks of the deployment before drain at once, as on AWS; the emulator waits for each of them in turn."""
-
-    def wrapped(asked: Parameters) -> Any:
-        if asked.get("reason") != "Deployment completed":
-            return stop(asked)
-        return apart(stop, asked, thread_name="tidegate-drain")
 
     return wrapped
 

@@ -1,0 +1,1 @@
+"""What the emulator leaves out and no public API can add; `__main__.py` lists it."""
