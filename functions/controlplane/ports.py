@@ -21,7 +21,8 @@ from .domain.pools import Rest
 from .domain.prices import Quote
 from .domain.probes import GoldenRow, Proof, Question, Reply
 from .domain.refusals import Refusal
-from .domain.releases import Release, Rollout
+from .domain.releases import Release
+from .domain.rollout import Rollout
 from .domain.runs import Machine, Outcome, Queue, Run
 from .domain.scans import Scan
 from .domain.service_view import ServiceView

@@ -12,7 +12,8 @@ from controlplane.domain.alarms import Answer
 from controlplane.domain.alerts import Alert
 from controlplane.domain.batches import Batch
 from controlplane.domain.drops import Drop
-from controlplane.domain.releases import Release, Rollout
+from controlplane.domain.releases import Release
+from controlplane.domain.rollout import Rollout
 from controlplane.domain.runs import Queue, Run
 from hypothesis import given, settings
 from hypothesis import strategies as st

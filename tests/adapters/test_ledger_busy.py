@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 from controlplane.adapters.dynamo_ledger import DynamoLedger
-from controlplane.domain.releases import Rollout
+from controlplane.domain.rollout import Rollout
 from controlplane.ports import Conflict, TryAgain
 
 

@@ -11,7 +11,7 @@ import pytest
 from controlplane.adapters.dynamo_ledger import DynamoLedger
 from controlplane.domain.batches import Batch
 from controlplane.domain.drops import Drop, Finding
-from controlplane.domain.releases import Rollout
+from controlplane.domain.rollout import Rollout
 from controlplane.domain.runs import Queue
 from controlplane.ports import Conflict, Ledger
 

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 from controlplane.domain.alarms import Answer
-from controlplane.domain.releases import Release, Rollout
+from controlplane.domain.releases import Release
+from controlplane.domain.rollout import Rollout
 from controlplane.ports import Conflict, Ledger
 
 from tests.adapters.ledgers import ALERT, CHANGED

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from botocore.stub import ANY, Stubber
 from controlplane.adapters.ecs_service import EcsService, heard_alarms
-from controlplane.domain.releases import Release, ReleaseState, Rollout
+from controlplane.domain.releases import Release, ReleaseState
+from controlplane.domain.rollout import Rollout
 from controlplane.domain.service_view import Deployment, RunningTask
 from controlplane.domain.serving import Placeholder, serving_release
 

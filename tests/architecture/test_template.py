@@ -55,7 +55,7 @@ def test_image_command_model_and_release_come_from_the_ledger_alone() -> None:
 
 
 def test_the_answer_of_the_custom_resource_has_what_the_template_takes() -> None:
-    from controlplane.domain.releases import Rollout
+    from controlplane.domain.rollout import Rollout
     from controlplane.domain.serving import Placeholder, serving_release
 
     prefix = "ServingRelease."

@@ -9,7 +9,8 @@ import pytest
 from controlplane.domain.crashes import Ended, answer, pattern, while_rolling
 from controlplane.domain.judging import judge
 from controlplane.domain.probes import Proof, Verdict
-from controlplane.domain.releases import Release, ReleaseState, Rollout
+from controlplane.domain.releases import Release, ReleaseState
+from controlplane.domain.rollout import Rollout
 from controlplane.domain.service_view import Deployment, RunningTask, ServiceView
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from controlplane.domain.decisions import JUST, Action, AlreadyDone, Decision, RefusedDecision, last_good, plan, read
-from controlplane.domain.releases import Release, ReleaseState, Rollout
+from controlplane.domain.releases import Release, ReleaseState
+from controlplane.domain.rollout import Rollout
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 TOLD = {"action": "roll_back", "release": None, "why": "It answers nonsense.", "by": "arn:aws:iam::1:user/ada"}

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 
 from controlplane.domain.holding import hold, let_go, propose_anew, turn_down
 from controlplane.domain.probes import Proof, Verdict
-from controlplane.domain.releases import Release, ReleaseState, Rollout
+from controlplane.domain.releases import Release, ReleaseState
+from controlplane.domain.rollout import Rollout
 from controlplane.domain.service_view import Deployment, RunningTask, ServiceView
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.domain.test_releases import settle
+from tests.domain.rolling import settle
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 V1, V2, V3 = ("sha256:" + letter * 64 for letter in "123")

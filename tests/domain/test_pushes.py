@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from controlplane.domain.images import Push
 from controlplane.domain.pushes import missed
-from controlplane.domain.releases import Rollout
+from controlplane.domain.rollout import Rollout
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

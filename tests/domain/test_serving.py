@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from controlplane.domain.releases import Rollout
+from controlplane.domain.rollout import Rollout
 from controlplane.domain.serving import PROGRAM, Placeholder, serving_release
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 from controlplane.domain.probes import Proof, Verdict
-from controlplane.domain.releases import Release, ReleaseState, Rollout
+from controlplane.domain.releases import Release, ReleaseState
+from controlplane.domain.rollout import Rollout
 from controlplane.domain.service_view import Deployment, RunningTask, ServiceView
 from controlplane.domain.shifting import May, Shift, may_shift, shifts_for
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from controlplane.domain.images import Push
-from controlplane.domain.releases import Rollout
+from controlplane.domain.rollout import Rollout
 from controlplane.domain.service_view import ServiceView
 
 from tests.flows.fakes import FakeService

@@ -12,7 +12,7 @@ import boto3
 import on_stack_deploying
 import pytest
 from controlplane.adapters.dynamo_ledger import DynamoLedger
-from controlplane.domain.releases import Rollout
+from controlplane.domain.rollout import Rollout
 
 from tests.flows.fakes import NOON
 from tests.handlers.samples import sample

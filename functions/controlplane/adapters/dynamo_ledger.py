@@ -32,7 +32,8 @@ from ..domain.estimates import Pace
 from ..domain.money import Bill, bills, dollars
 from ..domain.pools import Rest
 from ..domain.prices import Quote
-from ..domain.releases import Release, Rollout
+from ..domain.releases import Release
+from ..domain.rollout import Rollout
 from ..domain.runs import Queue, Run
 from ..ports import Conflict, Record
 from .documents import encode

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from .releases import Release, Rollout
+from .releases import Release
+from .rollout import Rollout
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from .alarms import Answer, Standing, go_back
-from .releases import Fate, Release, ReleaseState, Rollout
+from .releases import Fate, Release, ReleaseState
+from .rollout import Rollout
 
 # One may be chance: a host that is lost looks the same, and ECS replaces it within a minute. Two tasks of one release
 # are the release: with MinTasks=2 they are all of it, or one of them and what replaced it.

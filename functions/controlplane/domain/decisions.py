@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from .releases import Release, ReleaseState, Rollout
+from .releases import Release, ReleaseState
+from .rollout import Rollout
 
 DECISION_ID = re.compile(r"^[A-Za-z0-9-]{1,64}$")
 LONGEST_WHY, LONGEST_BY = 500, 256

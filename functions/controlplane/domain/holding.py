@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from .releases import Release, ReleaseState, Rollout
+from .releases import Release, ReleaseState
+from .rollout import Rollout
 
 
 def hold(rollout: Rollout, cause: str, now: datetime, *, image: str, why: str) -> tuple[Rollout, list[Release]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from .images import Push
-from .releases import Rollout, digests_known_to
+from .rollout import Rollout, digests_known_to
 
 
 def missed(listed: Sequence[Push], rollout: Rollout, seen: frozenset[str] | None) -> list[Push]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .releases import Rollout
+from .rollout import Rollout
 
 # One line, for it travels in a container's command. It answers the health check on the real port, and says why
 # there is nothing behind /predict yet.

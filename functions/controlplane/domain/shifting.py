@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .probes import Verdict
 
 if TYPE_CHECKING:
-    from .releases import Rollout
+    from .rollout import Rollout
     from .service_view import ServiceView
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ..domain import alerts, crashes
-from ..domain.releases import Release, Rollout
+from ..domain.releases import Release
+from ..domain.rollout import Rollout
 from ..ports import FailedTasks, Ledger, Record
 from .common import Clock
 from .releasing import Releasing

@@ -9,7 +9,8 @@ from typing import Any
 from ..domain import alerts
 from ..domain.decisions import Action, AlreadyDone, Decision, Plan, RefusedDecision, plan, read
 from ..domain.holding import let_go, propose_anew
-from ..domain.releases import Release, ReleaseState, Rollout
+from ..domain.releases import Release, ReleaseState
+from ..domain.rollout import Rollout
 from ..ports import Images, Ledger
 from .common import Clock
 from .releasing import Releasing

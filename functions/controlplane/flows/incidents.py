@@ -8,7 +8,8 @@ from datetime import timedelta
 from ..domain import alerts
 from ..domain.alarms import AlarmChange, Answer, Situation, Standing, decide
 from ..domain.failures import FailedTask
-from ..domain.releases import Fate, Release, Rollout
+from ..domain.releases import Fate, Release
+from ..domain.rollout import Rollout
 from ..ports import FailedTasks, Ledger, Record, Service
 from .common import Clock, on_conflict_again
 from .releasing import Releasing

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ..domain import alerts
-from ..domain.releases import Release, ReleaseState, Rollout
+from ..domain.releases import Release, ReleaseState
+from ..domain.rollout import Rollout
 from ..ports import Ledger, Record, Service
 from .common import Clock, on_conflict_again
 

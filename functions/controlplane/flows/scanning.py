@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 from ..domain import alerts
 from ..domain.holding import hold, let_go, turn_down
-from ..domain.releases import Release, Rollout
+from ..domain.releases import Release
+from ..domain.rollout import Rollout
 from ..domain.scans import Ruling, ScanPolicy, Verdict, judge
 from ..ports import Ledger, Record, Scans, TryAgain
 from .common import Clock, on_conflict_again

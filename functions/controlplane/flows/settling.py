@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from ..domain import alerts, crashes
 from ..domain.judging import judge
 from ..domain.probes import ChangedGoldenSet, GoldenRow, Proof, Question, Verdict
-from ..domain.releases import Fate, Release, ReleaseState, Rollout
+from ..domain.releases import Fate, Release, ReleaseState
+from ..domain.rollout import Rollout
 from ..domain.service_view import ServiceView
 from ..ports import Bucket, FailedTasks, Ledger, Looks, Prober, Record, Service
 from .common import Clock, on_conflict_again

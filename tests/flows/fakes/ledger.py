@@ -14,7 +14,8 @@ from controlplane.domain.estimates import Pace
 from controlplane.domain.money import Bill, bills
 from controlplane.domain.pools import Pool, Rest
 from controlplane.domain.prices import Quote
-from controlplane.domain.releases import Release, Rollout
+from controlplane.domain.releases import Release
+from controlplane.domain.rollout import Rollout
 from controlplane.domain.runs import Queue, Run
 from controlplane.ports import Conflict, Record
 
