@@ -1,4 +1,4 @@
-"""A person's decision, by `aws lambda invoke` (`make rollback`) -> a release of theirs, and an answer in a sentence.
+"""A person's decision, by `aws lambda invoke` (`make rollback`) -> what rolls falls, or a release of theirs; an answer.
 
 The event is events/contracts/decision.json. Who may invoke the function may decide; `by` is what they say of
 themselves, and CloudTrail has who invoked it.

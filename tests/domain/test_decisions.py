@@ -7,7 +7,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from controlplane.domain.decisions import JUST, Action, AlreadyDone, Decision, RefusedDecision, last_good, plan, read
+from controlplane.domain.decisions import (
+    JUST,
+    Action,
+    AlreadyDone,
+    Decision,
+    RefusedDecision,
+    last_good,
+    plan,
+    read,
+)
 from controlplane.domain.releases import Release, ReleaseState
 from controlplane.domain.rollout import Rollout
 
@@ -136,9 +145,9 @@ class TestRollingBackAgain:
         assert said == ("Already on its way: release 4 takes release 3 back (ada: nonsense). Nothing was done again.")
 
     def test_while_it_waits_is_on_its_way(self) -> None:
-        waiting = replace(self.BACK, number=5, state=ReleaseState.PENDING, takes_back=4)
-        said = self.answered(serving(THREE, rolling=release(4, "ROLLING"), waiting=waiting))
-        assert "release 5 takes release 4 back (ada: nonsense), when release 4, which rolls now, has ended." in said
+        waiting = replace(self.BACK, number=5, state=ReleaseState.PENDING)
+        said = self.answered(serving(THREE, going_back=THREE, waiting=waiting))
+        assert "release 5 takes release 3 back (ada: nonsense) when release 3 has come back." in said
 
     def test_says_what_rolls_after_it(self) -> None:
         said = self.answered(serving(THREE, rolling=self.BACK, waiting=release(5, "PENDING")))
@@ -171,8 +180,13 @@ class TestRollingBackAgain:
         chosen = plan(back(), serving(served), [release(1), release(2), retired, served], after)
         assert (chosen.release.number, chosen.takes_back) == (1, 4)
 
+    def test_to_what_serves_takes_the_rollback_itself_back(self) -> None:
+        chosen = plan(back(3), serving(THREE, rolling=self.BACK), HISTORY, self.LATER)
+        assert (chosen.release, chosen.takes_back, chosen.by_the_fall) == (THREE, 4, True)
+
     def test_to_another_end_is_done(self) -> None:
         assert plan(back(1), serving(THREE, rolling=self.BACK), HISTORY, self.LATER).release == HISTORY[0]
+        assert plan(back(1), serving(THREE, going_back=THREE), HISTORY, self.LATER).release == HISTORY[0]
 
     def test_after_another_release_served_goes_back_from_that(self) -> None:
         five = release(5, "SERVING")
@@ -188,12 +202,6 @@ class TestRollingBack:
 
     def test_goes_to_the_one_that_is_named(self) -> None:
         assert plan(back(1), serving(THREE), HISTORY, NOON).release == HISTORY[0]
-
-    def test_while_a_release_rolls_goes_back_to_what_serves_when_that_has_ended(self) -> None:
-        rolling = release(4, "ROLLING")
-        chosen = plan(back(), serving(THREE, rolling=rolling), [*HISTORY, rolling], NOON)
-        assert (chosen.release, chosen.takes_back) == (THREE, 4)
-        assert "when release 4, which rolls now, has ended" in chosen.sentence
 
     @pytest.mark.parametrize(
         ("number", "said"),

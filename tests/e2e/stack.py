@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import random
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -132,6 +135,14 @@ class Stack:
         payload = json.dumps(event).encode()
         answer = self.cloud.client("lambda").invoke(FunctionName=self.physical[name], Payload=payload)
         return {**answer, "Payload": answer["Payload"].read().decode()}
+
+    def decide(self, action: str, *words: str, why: str = "e2e") -> str:
+        """As `make rollback` and `make release-held` do, from a shell with the local cloud's settings."""
+        settings = {**os.environ, **self.cloud.environment()}
+        command = [sys.executable, "-m", "tools.decide", action, self.cloud.stack, "--why", why, *words]
+        done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     def deliver(self, event: Mapping[str, Any], times: int) -> None:
         """Through the rules of the stack, as EventBridge would."""

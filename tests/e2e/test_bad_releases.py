@@ -101,12 +101,32 @@ def test_what_never_answers_its_health_check_is_told_so(stack: Stack, tmp_path: 
     assert "Task failed ELB health checks" in body and "  | waiting for a model" in body
 
 
+def slow_one_rolls(stack: Stack, tmp_path: Path, name: str) -> str:
+    """An image whose tasks take 12 s to start, while its first deployment runs; its digest."""
+    slow = images.good_serve("import time\ntime.sleep(12)\n")
+    digest = stack.cloud.push(f"v-{name}", name, images.with_serve(tmp_path / name, slow))
+    stack.wait("the slow one to roll", lambda: (stack.rollout().get("rolling") or {}).get("deployment"))
+    return digest
+
+
+def test_what_rolls_is_taken_back_at_once_by_a_person(stack: Stack, tmp_path: Path) -> None:
+    good, denied = good_release(stack), stack.denied()
+    digest = slow_one_rolls(stack, tmp_path, "unwanted")
+    said = stack.decide("rollback", why="It is the wrong one")
+    bad = falls(stack, digest)
+    assert said.startswith(f"Done: takes release {bad['number']}, which rolls, back at once"), bad["reason"]
+    assert f"of release {good['number']} go out again" in said
+    assert "Already " in stack.decide("rollback", why="another person saw it too")
+    body = mail_about(stack, bad, good)
+    assert "Why: a person: arn:aws" in body and ": It is the wrong one" in body
+    assert (calm(stack) or {}).get("number") == good["number"], "nothing else was proposed"
+    assert stack.denied() == denied
+
+
 def test_what_is_not_done_at_its_deadline_is_taken_back(stack: Stack, tmp_path: Path) -> None:
     """Time is made to pass in the ledger: the release began longer ago than it may take."""
     good = good_release(stack)
-    slow = f"import time\ntime.sleep(12)\n{images.good_serve('')}"
-    digest = stack.cloud.push("v-slow", "slow", images.with_serve(tmp_path / "slow", slow))
-    stack.wait("the slow one to roll", lambda: (stack.rollout().get("rolling") or {}).get("deployment"))
+    digest = slow_one_rolls(stack, tmp_path, "slow")
     began_long_ago(stack)
     body = mail_about(stack, falls(stack, digest), good)
     assert "the deadline: It was not done after 30 minutes" in body

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +34,6 @@ def serves(stack: Stack, image: str) -> bool:
     return (stack.rollout().get("serving") or {}).get("image") == image
 
 
-def decide(stack: Stack, *words: str) -> str:
-    """As `make rollback` and `make release-held` do, from a shell with the local cloud's settings."""
-    settings = {**os.environ, **stack.cloud.environment()}
-    command = [sys.executable, "-m", "tools.decide", words[0], stack.cloud.stack, "--why", "e2e", *words[1:]]
-    done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def test_findings_refuse_an_image_a_person_lets_it_go_and_rolls_back(stack: Stack) -> None:
     denied = stack.denied()
     clean = stack.cloud.push("v-clean", "clean")
@@ -62,15 +50,15 @@ def test_findings_refuse_an_image_a_person_lets_it_go_and_rolls_back(stack: Stac
     assert serves(stack, clean)
 
     number = str(release["number"])
-    assert "Would do: " in decide(stack, "release-held", "--release", number, "--dry-run")
+    assert "Would do: " in stack.decide("release-held", "--release", number, "--dry-run")
     assert release_of(stack, bad, "FAILED")["number"] == release["number"] and serves(stack, clean)
-    assert "Done: " in decide(stack, "release-held", "--release", number)
+    assert "Done: " in stack.decide("release-held", "--release", number)
     stack.wait("the image that a person let go serves", lambda: serves(stack, bad))
     assert stack.ask("GET", "/version").json()["digest"] == bad
     [mail] = stack.wait("the mail about it", lambda: stack.mails("a person let a release go"))
     assert "Why: e2e" in mail["body"] and "arn:aws" in mail["body"]
 
-    assert "Done: goes back from release " in decide(stack, "rollback")
+    assert "Done: goes back from release " in stack.decide("rollback")
     stack.wait("the clean image serves again", lambda: serves(stack, clean))
     stack.wait("it answers", lambda: stack.ask("GET", "/version").json()["digest"] == clean)
     assert stack.wait("the mail about it", lambda: stack.mails("a person rolled back"))

@@ -88,14 +88,28 @@ def a_rollback_by_a_second_person(world: World) -> Event:
     return lambda: world.on_person_decided(told)
 
 
-def a_push_over_a_waiting_rollback(world: World) -> Event:
+def a_rollback_while_one_rolls(world: World, release: int | None = None) -> Event:
+    """v1 and v2 served, v3 rolls."""
+    for tag in ("v1", "v2", "v3"):
+        world.on_deployment_changed(world.service.completes())
+        world.push(tag)
+    told = {"action": "roll_back", "release": release, "why": "It answers nonsense.", "by": "ada", "id": "d1"}
+    return lambda: world.on_person_decided(told)
+
+
+def a_rollback_to_another_while_one_rolls(world: World) -> Event:
+    return a_rollback_while_one_rolls(world, release=1)
+
+
+def a_rollback_of_the_first_while_it_rolls(world: World) -> Event:
     world.push("v1")
-    world.on_deployment_changed(world.service.completes())
-    world.push("v2")
-    world.on_person_decided(
-        {"action": "roll_back", "release": None, "why": "It answers nonsense.", "by": "ada", "id": "d1"}
-    )
-    push = world.push("v3", told=False)
+    told = {"action": "roll_back", "release": None, "why": "It answers nonsense.", "by": "ada", "id": "d1"}
+    return lambda: world.on_person_decided(told)
+
+
+def a_push_over_a_waiting_rollback(world: World) -> Event:
+    a_rollback_to_another_while_one_rolls(world)()
+    push = world.push("v4", told=False)
     return lambda: world.on_image_pushed(push)
 
 

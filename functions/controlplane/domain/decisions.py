@@ -1,4 +1,4 @@
-"""What a person decides about releases: to roll back, or to let one go that its scan holds or refused."""
+"""What a person decides about releases: to take back what rolls or serves, or to let one go that its scan holds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from .releases import Release, ReleaseState
+from .releases import PLACEHOLDER, Fate, Release, ReleaseState
 from .rollout import Rollout
 
 DECISION_ID = re.compile(r"^[A-Za-z0-9-]{1,64}$")
@@ -52,11 +52,15 @@ class Decision:
 
 @dataclass(frozen=True)
 class Plan:
-    """`release` is gone back to, let go while it is HELD, or (its image) proposed anew after its scan refused it."""
+    """`release` is gone back to, let go while it is HELD, or (its image) proposed anew after its scan refused it.
+
+    `by_the_fall`: it serves, or is the placeholder, and comes back when what rolls falls; nothing else is proposed.
+    """
 
     release: Release
     takes_back: int | None
     sentence: str
+    by_the_fall: bool = False
 
 
 def read(told: object, request_id: str) -> Decision:
@@ -99,6 +103,26 @@ def plan(decision: Decision, rollout: Rollout, releases: Sequence[Release], now:
     return _let_go(rollout, named)
 
 
+def roll_back(decision: Decision, chosen: Plan, rollout: Rollout, now: datetime) -> tuple[Rollout, list[Release]]:
+    """What rolls falls at once, as by anything else; another release than the one that comes back waits for that.
+
+    What waited or was held is dropped. A known decision changes nothing.
+    """
+    if decision.cause in rollout.causes:
+        return rollout, []
+    fallen: list[Release] = []
+    if rollout.rolling:
+        rollout, fallen = rollout.ended(Fate(serves=False, by="a person", why=decision.reason), now)
+    if chosen.by_the_fall:
+        after, changed = rollout.knowing(decision.cause).dropped(now, "a person went back to what was there before")
+    else:
+        image, model = chosen.release.image, chosen.release.model
+        after, changed = rollout.propose(
+            decision.cause, now, image=image, model=model, takes_back=chosen.takes_back, why=decision.reason
+        )
+    return after, [*fallen, *changed]
+
+
 def last_good(rollout: Rollout, releases: Sequence[Release]) -> Release | None:
     """What served before, and was not taken back: while another release rolls, that which serves now."""
     bad = {release.takes_back for release in releases}
@@ -127,9 +151,8 @@ def _done_already(rollout: Rollout, named: Release | None, now: datetime) -> str
         return named is None or _same(named, release)
 
     waiting, rolling, back, serving = rollout.waiting, rollout.rolling, rollout.going_back, rollout.serving
-    if waiting and waiting.is_rollback and meant(waiting):
-        when = f", when release {rolling.number}, which rolls now, has ended" if rolling else ""
-        return f"Already on its way: {_takes_back(waiting)}{when}. Nothing was done again."
+    if waiting and waiting.is_rollback and meant(waiting) and not rolling:
+        return f"Already on its way: {_takes_back(waiting)}{_when(back)}. Nothing was done again."
     after = f" Release {waiting.number} waits, and rolls after it." if waiting else ""
     if rolling and rolling.is_rollback and meant(rolling):
         return f"Already on its way: {_takes_back(rolling)}. Nothing was done again.{after}"
@@ -151,32 +174,43 @@ def _takes_back(release: Release) -> str:
     return f"release {release.number} takes {left} back ({release.reason})"
 
 
+def _when(back: Release | None) -> str:
+    return f" when {back.name} has come back" if back else ""
+
+
 def _back(rollout: Rollout, named: Release | None, releases: Sequence[Release]) -> Plan:
-    current = rollout.rolling or rollout.serving
-    if current is None:
+    rolling, serving = rollout.rolling, rollout.serving
+    if rolling is None and serving is None:
         raise RefusedDecision("Nothing was released yet; there is nothing to roll back.")
     target = named or last_good(rollout, releases)
+    falls = f"takes release {rolling.number}, which rolls, back at once: " if rolling else ""
+    if rolling and (target is None or (serving and _same(target, serving))):
+        back = serving or PLACEHOLDER
+        return Plan(back, rolling.number, f"{falls}{_goes_out_again(back)}", by_the_fall=True)
     if target is None:
         raise RefusedDecision("There is no earlier release that served and was not taken back. Name one by its number.")
     if named:
-        _must_have_served(named, rollout)
-    serving = rollout.serving
-    if rollout.rolling is None and serving and _same(target, serving):
+        _must_have_served(named)
+    assert serving, "what served before gave way to what serves"
+    if _same(target, serving):
         raise RefusedDecision(f"Image and model of release {target.number} serve already, as release {serving.number}.")
-    if target.model is None and current.model is not None:
+    if target.model is None and serving.model is not None:
         raise RefusedDecision(f"Release {target.number} had no model: the service would answer no prediction.")
-    when = f" when release {current.number}, which rolls now, has ended" if rollout.rolling else ""
     return Plan(
         target,
-        current.number,
-        f"goes back from release {current.number} to image {target.image} and model {target.model or 'none'} "
-        f"of release {target.number}{when}",
+        serving.number,
+        f"{falls}goes back from release {serving.number} to image {target.image} and model {target.model or 'none'} "
+        f"of release {target.number}{_when(serving if rolling else rollout.going_back)}",
     )
 
 
-def _must_have_served(release: Release, rollout: Rollout) -> None:
-    if release.state is ReleaseState.SERVING and rollout.rolling:
-        return
+def _goes_out_again(back: Release) -> str:
+    if back.is_placeholder:
+        return "no release served before it, so the placeholder goes out again"
+    return f"image {back.image} and model {back.model or 'none'} of release {back.number} go out again"
+
+
+def _must_have_served(release: Release) -> None:
     if release.state is ReleaseState.SERVING:
         raise RefusedDecision(f"Release {release.number} serves already.")
     if not has_served(release):

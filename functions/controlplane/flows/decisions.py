@@ -1,4 +1,4 @@
-"""A person's decision becomes a release like any other; who and why stand in the ledger and in the alert."""
+"""A person's decision: what rolls falls, or a release like any other comes of it; ledger and alert say who and why."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from ..domain import alerts
-from ..domain.decisions import Action, AlreadyDone, Decision, Plan, RefusedDecision, plan, read
+from ..domain.decisions import Action, AlreadyDone, Decision, Plan, RefusedDecision, plan, read, roll_back
 from ..domain.holding import let_go, propose_anew
 from ..domain.releases import Release, ReleaseState
 from ..domain.rollout import Rollout
@@ -48,9 +48,13 @@ class Decisions:
             plans.append(self._plan(decision, rollout, now))
             return _carried_out(decision, plans[-1], rollout, now)
 
-        if not self.releasing.change(
-            rule, lambda release, _: [alerts.person_decided(decision, plans[-1], release)] if _is_new(release) else []
-        ):
+        def noted(release: Release, after: Rollout) -> list[alerts.Alert]:
+            if release.by:
+                return [alerts.release_settled(release, after.serving, self.releasing.service_name)]
+            is_new = release.state is ReleaseState.PENDING
+            return [alerts.person_decided(decision, plans[-1], release)] if is_new else []
+
+        if not self.releasing.change(rule, noted):
             return _answer(False, "Nothing was done: the release changed at this moment. Look again.")
         return _answer(True, f"Done: {plans[-1].sentence}.")
 
@@ -63,21 +67,10 @@ class Decisions:
         return chosen
 
 
-def _is_new(release: Release) -> bool:
-    return release.state is ReleaseState.PENDING
-
-
 def _carried_out(decision: Decision, chosen: Plan, rollout: Rollout, now: datetime) -> tuple[Rollout, list[Release]]:
-    release = chosen.release
     if decision.action is Action.ROLL_BACK:
-        return rollout.propose(
-            decision.cause,
-            now,
-            image=release.image,
-            model=release.model,
-            takes_back=chosen.takes_back,
-            why=decision.reason,
-        )
+        return roll_back(decision, chosen, rollout, now)
+    release = chosen.release
     if release.refused_by_scan:
         return propose_anew(rollout, release, decision.cause, now, why=decision.reason)
     freed, changed = let_go(rollout, release.number, now, why=decision.reason, by_person=True)

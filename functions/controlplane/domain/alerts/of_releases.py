@@ -45,7 +45,7 @@ def release_overtaken(waited: Release, instead: Release | None, serving: Release
     if instead is None and serving and (waited.image, waited.model) in _contents(serving):
         done, to_do = f"Nothing: its image and model serve already. {now_serves(serving)}", "Nothing."
     elif instead is None:
-        done = f"Nothing: what serves already was proposed after it, so that stays. {now_serves(serving)}"
+        done = f"Nothing: what was there before was wanted again after it, so that stays. {now_serves(serving)}"
         to_do = f"If release {waited.number} is what you want, decide it again, or push it again under a new tag."
     else:
         done = f"Release {instead.number} ({instead.cause}) rolls out instead, and you are told how it ends."
