@@ -16,6 +16,7 @@ from controlplane.domain.decisions import (
     last_good,
     plan,
     read,
+    roll_back,
 )
 from controlplane.domain.releases import Release, ReleaseState
 from controlplane.domain.rollout import Rollout
@@ -119,15 +120,6 @@ class TestTheLastGoodRelease:
         late = replace(release(1), since=NOON + timedelta(hours=1))
         assert last_good(serving(THREE), [late, release(2), THREE]) == late
 
-    def test_is_what_serves_while_another_rolls(self) -> None:
-        assert last_good(serving(THREE, rolling=release(4, "ROLLING")), HISTORY) == THREE
-
-    def test_is_not_what_serves_while_another_rolls_when_a_person_wanted_to_leave_it(self) -> None:
-        """The way back fell, so it serves on; a push rolls now."""
-        fell = release(4, "ROLLED_BACK", takes_back=3)
-        history = [release(1), release(2), THREE, fell]
-        assert last_good(serving(THREE, rolling=release(5, "ROLLING")), history) == release(2)
-
 
 class TestRollingBackAgain:
     BACK = release(4, "ROLLING", image="sha256:2", model="m2", takes_back=3, reason="ada: nonsense")
@@ -184,8 +176,19 @@ class TestRollingBackAgain:
         chosen = plan(back(3), serving(THREE, rolling=self.BACK), HISTORY, self.LATER)
         assert (chosen.release, chosen.takes_back, chosen.by_the_fall) == (THREE, 4, True)
 
-    def test_to_another_end_is_done(self) -> None:
-        assert plan(back(1), serving(THREE, rolling=self.BACK), HISTORY, self.LATER).release == HISTORY[0]
+    def test_to_another_end_waits_for_the_rollback_that_rolls(self) -> None:
+        """To stop that would bring back first what it takes back."""
+        rollout = serving(THREE, rolling=self.BACK)
+        chosen = plan(back(1), rollout, HISTORY, self.LATER)
+        assert (chosen.release, chosen.takes_back, chosen.stops) == (HISTORY[0], 4, False)
+        assert chosen.sentence == (
+            "goes back from release 4 to image sha256:1 and model m1 of release 1 when release 4 serves"
+        )
+        after, [proposed] = roll_back(back(1), chosen, rollout, self.LATER)
+        assert (after.rolling, after.waiting) == (self.BACK, proposed)
+        assert "takes release 4 back (ada: why) when release 4 serves" in self.answered(after, 1)
+
+    def test_to_another_end_is_done_while_what_served_goes_out_again(self) -> None:
         assert plan(back(1), serving(THREE, going_back=THREE), HISTORY, self.LATER).release == HISTORY[0]
 
     def test_after_another_release_served_goes_back_from_that(self) -> None:
@@ -229,8 +232,8 @@ class TestRollingBack:
         with pytest.raises(RefusedDecision, match="serve already, as release 3"):
             plan(back(2), serving(THREE), [twin, THREE], NOON)
 
-    def test_before_anything_was_released_is_refused(self) -> None:
-        with pytest.raises(RefusedDecision, match="Nothing was released yet"):
+    def test_when_no_release_serves_is_refused(self) -> None:
+        with pytest.raises(RefusedDecision, match="No release serves"):
             plan(back(), Rollout(), [], NOON)
 
     def test_from_the_first_release_is_refused(self) -> None:

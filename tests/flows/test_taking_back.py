@@ -40,7 +40,7 @@ class TestRollingBackWhileAReleaseRolls:
         [mail] = [mail for mail in world.notifier.mails if "release 3" in mail.subject]
         assert f"Why: a person: {ADA}: It answers nonsense" in mail.body
         assert f"image and model of release 2 roll out again (image {second.digest}" in mail.body
-        assert "What to do: Mend what it says under Why, and push again." in mail.body
+        assert "What to do: Nothing more, a person decided it." in mail.body
         [line] = [line for line in world.ledger.history if line.now == "ROLLED_BACK"]
         assert (line.was, line.why) == ("ROLLING", f"a person: {ADA}: It answers nonsense.")
 
@@ -103,6 +103,11 @@ class TestRollingBackWhileAReleaseRolls:
         assert (world.ledger.releases[3].state, world.ledger.releases[4].takes_back) == ("SERVING", 3)
         world.on_deployment_changed(world.service.completes())
         assert served(world)[0] == second.digest
+
+    def test_stops_what_rolls_also_when_the_image_of_what_serves_is_gone(self) -> None:
+        world, _, second = self.rolling()
+        del world.images.manifests[second.digest]
+        assert decide(world)["said"].startswith("Done: takes release 3, which rolls, back at once: ")
 
     def test_tried_dry_names_both_and_changes_nothing(self) -> None:
         world, _, second = self.rolling()

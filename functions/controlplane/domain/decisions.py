@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from .releases import PLACEHOLDER, Fate, Release, ReleaseState
+from .releases import BY_A_PERSON, PLACEHOLDER, Fate, Release, ReleaseState
 from .rollout import Rollout
 
 DECISION_ID = re.compile(r"^[A-Za-z0-9-]{1,64}$")
@@ -54,12 +54,14 @@ class Decision:
 class Plan:
     """`release` is gone back to, let go while it is HELD, or (its image) proposed anew after its scan refused it.
 
-    `by_the_fall`: it serves, or is the placeholder, and comes back when what rolls falls; nothing else is proposed.
+    `stops`: what rolls falls at once. `by_the_fall`: what is gone back to serves, or is the placeholder, and comes back
+    by that alone; nothing else is proposed.
     """
 
     release: Release
     takes_back: int | None
     sentence: str
+    stops: bool = False
     by_the_fall: bool = False
 
 
@@ -106,29 +108,37 @@ def plan(decision: Decision, rollout: Rollout, releases: Sequence[Release], now:
 def roll_back(decision: Decision, chosen: Plan, rollout: Rollout, now: datetime) -> tuple[Rollout, list[Release]]:
     """What rolls falls at once, as by anything else; another release than the one that comes back waits for that.
 
-    What waited or was held is dropped. A known decision changes nothing.
+    What waited or was held is dropped, but for a new model when what serves comes back. A known decision changes
+    nothing. The image of a first release that fell is forgotten: a new model would roll it out again.
     """
     if decision.cause in rollout.causes:
         return rollout, []
     fallen: list[Release] = []
-    if rollout.rolling:
-        rollout, fallen = rollout.ended(Fate(serves=False, by="a person", why=decision.reason), now)
+    kept = _goes_on(rollout) if chosen.by_the_fall else None
+    if chosen.stops:
+        rollout, fallen = rollout.ended(Fate(serves=False, by=BY_A_PERSON, why=decision.reason), now)
+    if rollout.serving is None:
+        rollout = replace(rollout, image=None)
+    after, dropped = rollout.dropped(now, "a person went back to what was there before", kept)
     if chosen.by_the_fall:
-        after, changed = rollout.knowing(decision.cause).dropped(now, "a person went back to what was there before")
-    else:
-        image, model = chosen.release.image, chosen.release.model
-        after, changed = rollout.propose(
-            decision.cause, now, image=image, model=model, takes_back=chosen.takes_back, why=decision.reason
-        )
-    return after, [*fallen, *changed]
+        return after.knowing(decision.cause), [*fallen, *dropped]
+    image, model = chosen.release.image, chosen.release.model
+    after, proposed = after.propose(
+        decision.cause, now, image=image, model=model, takes_back=chosen.takes_back, why=decision.reason
+    )
+    return after, [*fallen, *dropped, *proposed]
+
+
+def _goes_on(rollout: Rollout) -> Release | None:
+    """A new model that waits for what serves: nobody said anything against it."""
+    waiting = rollout.waiting
+    return waiting if waiting and waiting.image is None and rollout.serving else None
 
 
 def last_good(rollout: Rollout, releases: Sequence[Release]) -> Release | None:
-    """What served before, and was not taken back: while another release rolls, that which serves now."""
+    """What served before what serves, and was not taken back."""
     bad = {release.takes_back for release in releases}
     serving = rollout.serving
-    if rollout.rolling and serving and serving.number not in bad:
-        return serving
     good = [
         release
         for release in releases
@@ -151,21 +161,28 @@ def _done_already(rollout: Rollout, named: Release | None, now: datetime) -> str
         return named is None or _same(named, release)
 
     waiting, rolling, back, serving = rollout.waiting, rollout.rolling, rollout.going_back, rollout.serving
-    if waiting and waiting.is_rollback and meant(waiting) and not rolling:
-        return f"Already on its way: {_takes_back(waiting)}{_when(back)}. Nothing was done again."
+    if waiting and waiting.is_rollback and meant(waiting) and not _can_be_stopped(rolling):
+        return f"Already on its way: {_takes_back(waiting)}{_when(rolling, back)}. Nothing was done again."
     after = f" Release {waiting.number} waits, and rolls after it." if waiting else ""
     if rolling and rolling.is_rollback and meant(rolling):
         return f"Already on its way: {_takes_back(rolling)}. Nothing was done again.{after}"
+    if rolling and named and named.number != rolling.number and _same(named, rolling):
+        return (
+            f"Already on its way: release {rolling.number} rolls, with that image and model. Nothing was done.{after}"
+        )
     if back and meant(back):
         return f"Already on its way: {back.name} goes out again ({back.reason}). Nothing was done again.{after}"
+    just_back = rollout.back_at if rollout.back_at and not rollout.lost_ways and now - rollout.back_at <= JUST else None
+    if serving is None and named is None and just_back and not rollout.target:
+        since = f"{just_back:%H:%M:%S} UTC"
+        return f"Already done: no release serves, the placeholder does since {since}. Nothing was done again."
     if rollout.target or serving is None or serving.since is None or not meant(serving):
         return None
     further = "Nothing was done again. To go back further, name a release (TO=…)."
     if serving.is_rollback and now - serving.since <= JUST:
         return f"Already done: {_takes_back(serving)}, and serves since {serving.since:%H:%M:%S} UTC. {further}"
-    back_at = rollout.back_at
-    if back_at and back_at >= serving.since and now - back_at <= JUST and not rollout.lost_ways:
-        return f"Already done: release {serving.number} serves again since {back_at:%H:%M:%S} UTC. {further}"
+    if just_back and just_back >= serving.since:
+        return f"Already done: release {serving.number} serves again since {just_back:%H:%M:%S} UTC. {further}"
     return None
 
 
@@ -174,34 +191,57 @@ def _takes_back(release: Release) -> str:
     return f"release {release.number} takes {left} back ({release.reason})"
 
 
-def _when(back: Release | None) -> str:
+def _can_be_stopped(rolling: Release | None) -> Release | None:
+    """Stopping a rollback for a third release would first bring back what it takes back."""
+    return rolling if rolling and not rolling.served_before else None
+
+
+def _when(rolling: Release | None, back: Release | None) -> str:
+    if rolling:
+        return f" when {rolling.name} serves"
     return f" when {back.name} has come back" if back else ""
 
 
 def _back(rollout: Rollout, named: Release | None, releases: Sequence[Release]) -> Plan:
     rolling, serving = rollout.rolling, rollout.serving
-    if rolling is None and serving is None:
-        raise RefusedDecision("Nothing was released yet; there is nothing to roll back.")
-    target = named or last_good(rollout, releases)
-    falls = f"takes release {rolling.number}, which rolls, back at once: " if rolling else ""
-    if rolling and (target is None or (serving and _same(target, serving))):
+    if rolling and (named is None or (serving and _same(named, serving))):
         back = serving or PLACEHOLDER
-        return Plan(back, rolling.number, f"{falls}{_goes_out_again(back)}", by_the_fall=True)
-    if target is None:
-        raise RefusedDecision("There is no earlier release that served and was not taken back. Name one by its number.")
+        sentence = f"takes release {rolling.number}, which rolls, back at once: {_goes_out_again(back)}"
+        return Plan(back, rolling.number, f"{sentence}{_with_it(rollout)}", stops=True, by_the_fall=True)
     if named:
         _must_have_served(named)
-    assert serving, "what served before gave way to what serves"
+    if serving is None:
+        raise RefusedDecision("No release serves; there is nothing to roll back.")
+    target = named or last_good(rollout, releases)
+    if target is None:
+        raise RefusedDecision("There is no earlier release that served and was not taken back. Name one by its number.")
     if _same(target, serving):
         raise RefusedDecision(f"Image and model of release {target.number} serve already, as release {serving.number}.")
     if target.model is None and serving.model is not None:
         raise RefusedDecision(f"Release {target.number} had no model: the service would answer no prediction.")
+    stopped = _can_be_stopped(rolling)
+    left = serving if stopped or rolling is None else rolling
+    falls = f"takes release {stopped.number}, which rolls, back at once: " if stopped else ""
+    when = _when(None, serving) if stopped else _when(rolling, rollout.going_back)
     return Plan(
         target,
-        serving.number,
-        f"{falls}goes back from release {serving.number} to image {target.image} and model {target.model or 'none'} "
-        f"of release {target.number}{_when(serving if rolling else rollout.going_back)}",
+        left.number,
+        f"{falls}goes back from release {left.number} to image {target.image} and model {target.model or 'none'} "
+        f"of release {target.number}{when}{_with_it(rollout, of_another=True)}",
+        stops=stopped is not None,
     )
+
+
+def _with_it(rollout: Rollout, *, of_another: bool = False) -> str:
+    """What becomes of what waits or is held."""
+    goes_on = None if of_another else _goes_on(rollout)
+    dropped = [each for each in (rollout.waiting, rollout.held) if each and each != goes_on]
+    told = [
+        f"release {each.number}, which {'is held' if each == rollout.held else 'waits'}, is dropped" for each in dropped
+    ]
+    if goes_on:
+        told.append(f"release {goes_on.number}, a new model, rolls after it")
+    return "".join(f"; {each}" for each in told)
 
 
 def _goes_out_again(back: Release) -> str:

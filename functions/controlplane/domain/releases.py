@@ -90,6 +90,7 @@ class Release:
         return replace(self, state=state, since=at, reason=reason)
 
 
+BY_A_PERSON = "a person"  # what failed, where nothing did
 PLACEHOLDER = Release(0, "", None, None)
 
 

@@ -135,10 +135,10 @@ class Rollout:
         why = "a newer image took its place before its scan's verdict"
         return replace(self, held=None), [self.held.now(ReleaseState.RETIRED, now, why)]
 
-    def dropped(self, now: datetime, why: str) -> tuple[Rollout, list[Release]]:
-        """Nothing waits or is held any more."""
-        gone = [each.now(ReleaseState.RETIRED, now, why) for each in (self.waiting, self.held) if each]
-        return replace(self, waiting=None, held=None), gone
+    def dropped(self, now: datetime, why: str, kept: Release | None = None) -> tuple[Rollout, list[Release]]:
+        """Nothing waits or is held any more, but for what is kept."""
+        gone = [each.now(ReleaseState.RETIRED, now, why) for each in (self.waiting, self.held) if each and each != kept]
+        return replace(self, waiting=kept, held=None), gone
 
     def _serves(self, image: str | None, model: str | None) -> bool:
         serving = self.serving

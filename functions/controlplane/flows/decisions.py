@@ -60,7 +60,8 @@ class Decisions:
 
     def _plan(self, decision: Decision, rollout: Rollout, now: datetime) -> Plan:
         chosen = plan(decision, rollout, self.ledger.all_releases(), now)
-        if chosen.release.image and self.images.manifest(chosen.release.image) is None:
+        # What serves comes back whether its image is still there or not: what rolls has to be stopped all the same.
+        if chosen.release.image and not chosen.by_the_fall and self.images.manifest(chosen.release.image) is None:
             raise RefusedDecision(
                 f"The image of release {chosen.release.number} is not in the repository any more; push it again."
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..decisions import Decision, Plan
 from ..failures import FailedTask
-from ..releases import Fate, Release, ReleaseState
+from ..releases import BY_A_PERSON, Fate, Release, ReleaseState
 from .alert import Alert
 
 
@@ -86,7 +86,11 @@ def release_settled(release: Release, serving: Release | None, service: str) -> 
             "and says on every other path that there is nothing yet. You are told when it runs alone."
         )
         done += " It is not tried again by itself."
-        to_do = "Mend what it says under Why, and push again."
+        to_do = (
+            "Nothing more, a person decided it. If it is wanted after all, push its image under a new tag."
+            if release.by == BY_A_PERSON
+            else "Mend what it says under Why, and push again."
+        )
     return Alert.of(
         f"release {release.number} {release.state}",
         subject,
