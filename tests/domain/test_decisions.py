@@ -254,6 +254,10 @@ class TestLettingGo:
         chosen = plan(free(5), serving(THREE), [*HISTORY, self.REFUSED], NOON)
         assert "proposed anew, although its scan refused it" in chosen.sentence
 
+    def test_one_that_its_scan_refused_takes_the_place_of_the_held_one(self) -> None:
+        chosen = plan(free(5), serving(THREE, held=self.HELD), [*HISTORY, self.REFUSED, self.HELD], NOON)
+        assert chosen.sentence.endswith("; release 4, which is held, is dropped")
+
     @pytest.mark.parametrize(
         ("other", "said"),
         [

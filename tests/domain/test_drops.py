@@ -78,6 +78,18 @@ def test_names_of_columns_may_be_configured() -> None:
     assert look(content, columns=Columns(text="Comment", label="STARS")) is None
 
 
+@pytest.mark.parametrize(("mark", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
+def test_another_separator_is_named(mark: str, name: str) -> None:
+    finding = look(GOOD.replace(b",", mark.encode()))
+    assert finding and finding.sentence.endswith(f"It looks separated by {name}: save it with commas.")
+
+
+def test_a_missing_column_is_told_with_those_that_are_there_and_what_to_do() -> None:
+    finding = look(b"comment,stars\ngood,5\nbad,1\n")
+    assert finding and ", but comment, stars. Rename it, or name it: text_column in tidegate.yaml" in finding.sentence
+    assert finding.sentence.endswith("or parameter TextColumn.")
+
+
 def test_a_configured_column_that_is_missing_is_named() -> None:
     finding = look(GOOD, columns=Columns(text="comment"))
     assert finding and '"comment"' in finding.sentence

@@ -82,7 +82,7 @@ class TestHolding:
     def test_a_newer_push_takes_its_place(self) -> None:
         rollout, changed = hold(held(serving()), "push y", NOON, image=V3, why="waits")
         assert told(changed) == [(2, "RETIRED"), (3, "HELD")]
-        assert "a newer image took its place" in changed[0].reason
+        assert "another image took its place" in changed[0].reason
         assert what(rollout.held) == (V3, None)
 
     def test_a_newer_image_that_needs_no_verdict_takes_its_place(self) -> None:

@@ -274,7 +274,8 @@ def _let_go(rollout: Rollout, named: Release | None) -> Plan:
     if rollout.rolling is None and serving and serving.image == release.image:
         raise RefusedDecision(f"The image of release {release.number} serves already, as release {serving.number}.")
     how = "is let go" if is_held else "is proposed anew, although its scan refused it"
-    return Plan(release, None, f"release {release.number} {how}: image {release.image}")
+    dropped = f"; release {rollout.held.number}, which is held, is dropped" if rollout.held and not is_held else ""
+    return Plan(release, None, f"release {release.number} {how}: image {release.image}{dropped}")
 
 
 def _same(one: Release, other: Release) -> bool:

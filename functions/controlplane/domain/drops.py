@@ -17,6 +17,7 @@ HEAD_BYTES = 1024 * 1024
 LONGEST_DATASET = 200
 TEXT_COLUMNS = ("text", "review", "sentence", "content")
 LABEL_COLUMNS = ("label", "sentiment", "target", "class")
+OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 WHAT_TO_DO = (
     "Upload a UTF-8 CSV with a header line, a text column "
     f"({', '.join(TEXT_COLUMNS)}) and a label column ({', '.join(LABEL_COLUMNS)}) with at least two classes."
@@ -137,13 +138,20 @@ def _inspect_rows(text: str, columns: Columns, whole: bool) -> Finding | None:
     header = [name.strip() for name in next(rows, [])]
     sample = _sample(",".join(header))
     if len(header) < 2:
-        return Finding("one-column", "The header has one column; a text and a label are needed.", row=1, sample=sample)
+        sentence = "The header has one column; a text and a label are needed."
+        if other := next((mark for mark in OTHER_SEPARATORS if mark in sample), None):
+            sentence += f" It looks separated by {OTHER_SEPARATORS[other]}: save it with commas."
+        return Finding("one-column", sentence, row=1, sample=sample)
     at: dict[str, int] = {}
     for role, wanted, usual in (("text", columns.text, TEXT_COLUMNS), ("label", columns.label, LABEL_COLUMNS)):
         found = _find(header, (wanted,) if wanted else usual)
         if found is None:
             names = f'"{wanted}"' if wanted else "any of " + ", ".join(usual)
-            sentence = f"No {role} column: the header has none named {names}."
+            sentence = (
+                f"No {role} column: the header has none named {names}, but {_sample(', '.join(header))}. "
+                f"Rename it, or name it: {role}_column in tidegate.yaml beside the file, "
+                f"or parameter {role.title()}Column."
+            )
             return Finding(f"no-{role}-column", sentence, row=1, sample=sample)
         at[role] = found
     labels = set()

@@ -129,10 +129,10 @@ class Rollout:
         return replace(self, newest_push=max(times, default=None))
 
     def without_held(self, now: datetime) -> tuple[Rollout, list[Release]]:
-        """A newer image takes the held one's place."""
+        """Another image takes the held one's place."""
         if self.held is None:
             return self, []
-        why = "a newer image took its place before its scan's verdict"
+        why = "another image took its place before its scan's verdict"
         return replace(self, held=None), [self.held.now(ReleaseState.RETIRED, now, why)]
 
     def dropped(self, now: datetime, why: str, kept: Release | None = None) -> tuple[Rollout, list[Release]]:

@@ -75,7 +75,10 @@ def _contents(serving: Release) -> set[tuple[str | None, str | None]]:
 def release_settled(release: Release, serving: Release | None, service: str) -> Alert:
     """SERVING, FAILED or ROLLED_BACK; `serving` is what serves now, or is on its way back."""
     if release.state is ReleaseState.SERVING:
-        subject, done, to_do = f"Tidegate: release {release.number} serves", now_serves(serving), "Nothing."
+        subject, done = f"Tidegate: release {release.number} serves", now_serves(serving)
+        to_do = (
+            "Nothing." if release.model else "Drop a CSV under raw/: until a model is promoted, /predict answers 503."
+        )
     else:
         subject = f"Tidegate: release {release.number} {release.state.value.lower().replace('_', ' ')}"
         done = (
