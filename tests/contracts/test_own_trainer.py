@@ -60,11 +60,18 @@ def endpoint_of(bench: Bench) -> str:
     return bench.s3.meta.endpoint_url
 
 
-def test_its_model_obeys_the_contracts_passes_the_gate_and_is_served(bench: Bench, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def own(bench: Bench) -> subprocess.CompletedProcess[str]:
+    """It trained run `own`."""
     drop = bench.drop("raw/a (1).csv", as_csv([*reviews(1200), ("", "pos"), ("no label", "")], "Review,Sentiment"))
     bench.ask("own", drop, recipe="sklearn")
-    ended = run_example("own", endpoint_of(bench))
-    assert ended.returncode == 0, ended.stderr
+    return run_example("own", endpoint_of(bench))
+
+
+def test_its_model_obeys_the_contracts_passes_the_gate_and_is_served(
+    bench: Bench, own: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    assert own.returncode == 0, own.stderr
     assert bench.outcome("own")["outcome"] == "trained"
     manifest = bench.manifest("own")
     assert (manifest["rows"]["accepted"], manifest["rows"]["rejected"]) == (1200, 2)
@@ -80,6 +87,7 @@ def test_its_model_obeys_the_contracts_passes_the_gate_and_is_served(bench: Benc
     assert theirs == pytest.approx([one["probability"] for one in served.answer(["a warm film", ""])], abs=1e-5)
 
 
+@pytest.mark.usefixtures("own")
 @pytest.mark.parametrize("champion", ["linear", "own"])
 def test_it_is_compared_with_a_champion_of_ours_and_of_its_own(bench: Bench, champion: str) -> None:
     objects = bench.json("runs/own/spec.json")["snapshot"]["objects"]
