@@ -39,8 +39,8 @@ env: $(VENV)/.ready ## settings for your shell: eval "$(make -s env)"
 status: $(VENV)/.ready ## what of the local cloud runs
 	@$(LOCAL) status || true
 
-push: $(VENV)/.ready ## build the inference image and push it into the local cloud: make push TAG=v2 (or a trainer: FOLDER=examples/…)
-	@$(LOCAL) push $(TAG) $(if $(FOLDER),--folder $(FOLDER)) $(if $(REPOSITORY),--repository $(REPOSITORY))
+push: $(VENV)/.ready ## build the inference image and push it into the local cloud: make push TAG=v2 (or a trainer: FOLDER=examples/… [INTO=its-repository])
+	@$(LOCAL) push $(TAG) $(if $(FOLDER),--folder $(FOLDER)) $(if $(INTO),--into $(INTO))
 
 inbox: $(VENV)/.ready ## the mails that SNS would have sent
 	@$(LOCAL) inbox

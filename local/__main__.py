@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import sys
 import threading
 import time
@@ -19,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local import capacity as refusing
 from local import inbox as mail
 from local import invoke as sam_local
-from local import scans
+from local import scans, shell
 from local.cloud import STATE, Cloud, CloudFault, default_port
 from local.deploy import Deployed
 from local.images import PushRefused
@@ -98,9 +97,7 @@ def down(cloud: Cloud, _: argparse.Namespace) -> int:
 
 def env(cloud: Cloud, _: argparse.Namespace) -> int:
     must_run(cloud)
-    for name, value in cloud.environment().items():
-        print(f"export {name}={shlex.quote(value)}")
-    print(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"')  # aws and sam
+    print(shell.script(cloud.environment(), Path(sys.executable).parent))
     return 0
 
 
@@ -130,7 +127,7 @@ def status(cloud: Cloud, given: argparse.Namespace) -> int:
 def push(cloud: Cloud, given: argparse.Namespace) -> int:
     must_run(cloud)
     if given.folder:
-        cloud.say(f"pushed. TrainerImage={cloud.push_folder(given.folder, given.repository, given.tag)}")
+        cloud.say(f"pushed. TrainerImage={cloud.push_folder(given.folder, given.into, given.tag)}")
         return 0
     repository = cloud.outputs().get("RepositoryName", "")
     pages = cloud.client("ecr").get_paginator("describe_images").paginate(repositoryName=repository)
@@ -230,7 +227,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--image-version", metavar="V", help="what /version will say (default: the tag)")
     one.add_argument("--folder", type=Path, help="another image instead, by this folder's Dockerfile (a TrainerImage)")
     of_its_own = "the repository of that image; made if it is not there (default: trainer)"
-    one.add_argument("--repository", metavar="NAME", default="trainer", help=of_its_own)
+    one.add_argument("--into", metavar="REPOSITORY", default="trainer", help=of_its_own)
     add("inbox", inbox, "Show what SNS would have mailed.").add_argument(
         "--follow", action="store_true", help="go on showing what comes"
     )

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from local import capacity, docker_push, dockerfile, images
+from local import capacity, docker_push, dockerfile, images, shell
 from local import deploy as deploying
 from local.aws import Aws
 from local.engine.docker import DOCKER, Docker, EngineFault
@@ -299,13 +299,7 @@ class Cloud:
 
     def environment(self) -> dict[str, str]:
         """For `eval "$(make -s env)"`: the cloud's address and keys, and every output of the stack by its name."""
-        found = {deploying.shell_name(name): value for name, value in self.outputs().items()}
-        url = self.url()
-        if url:
-            found["URL"] = url
-        if "ALERTS_TOPIC" in found:
-            found["TOPIC"] = found["ALERTS_TOPIC"]
-        return {**self.aws.environment, **found}
+        return shell.settings(self.aws.environment, self.outputs(), self.url())
 
 
 def remove_socket(facts: Mapping[str, Any]) -> None:
