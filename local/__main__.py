@@ -14,15 +14,22 @@ from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from controlplane.domain.images import Push
 
 from local import capacity as refusing
 from local import inbox as mail
 from local import invoke as sam_local
 from local import scans, shell
 from local.cloud import STATE, Cloud, CloudFault, default_port
-from local.deploy import Deployed
-from local.images import PushRefused
+from local.deploy import Deployed, parameters
+from local.images import PushRefused, must_be_a_tag
+from local.releases import what_follows
 from local.sam import DeployFault
+
+
+class Misasked(Exception):
+    """The words do not say what is wanted; the message says how to say it. Exit code 2, and nothing was done."""
+
 
 Command = Callable[[Cloud, argparse.Namespace], int]
 
@@ -125,16 +132,24 @@ def status(cloud: Cloud, given: argparse.Namespace) -> int:
 
 
 def push(cloud: Cloud, given: argparse.Namespace) -> int:
+    must_be_a_tag(given.tag)
     must_run(cloud)
-    if given.folder:
+    repository = cloud.outputs().get("RepositoryName", "")
+    if given.folder and given.into != repository:
         cloud.say(f"pushed. TrainerImage={cloud.push_folder(given.folder, given.into, given.tag)}")
         return 0
-    repository = cloud.outputs().get("RepositoryName", "")
     pages = cloud.client("ecr").get_paginator("describe_images").paginate(repositoryName=repository)
     before = {tag for page in pages for image in page["imageDetails"] for tag in image.get("imageTags", [])}
-    digest = cloud.push(given.tag, given.image_version)
-    already = given.tag in before
-    cloud.say(f"{given.tag} was pushed before, as {digest}: nothing to do" if already else f"pushed as {digest}")
+    if given.folder:
+        digest = cloud.push_folder(given.folder, given.into, given.tag).partition("@")[2]
+    else:
+        digest = cloud.push(given.tag, given.image_version)
+    if given.tag in before:
+        cloud.say(f"{given.tag} was pushed before, as {digest}: nothing to do")
+        return 0
+    cloud.say(f"pushed as {digest}")
+    if follows := what_follows(Push(repository, digest, given.tag), parameters(cloud.aws, cloud.stack), cloud.url()):
+        cloud.say(follows)
     return 0
 
 
@@ -169,12 +184,16 @@ def capacity(cloud: Cloud, given: argparse.Namespace) -> int:
 
 
 def findings(cloud: Cloud, given: argparse.Namespace) -> int:
+    if not given.image and (given.add or given.status):
+        raise Misasked(
+            "Say which image, by tag or digest, or * for any: make findings IMAGE=v2 ADD='CVE-2026-1:HIGH:zlib'"
+        )
     must_run(cloud)
     known = [] if given.clear else scans.read(cloud.state)
     if given.image:
         found = tuple(map(scans.Finding.of, given.add or []))
         known = [scan for scan in known if scan.image != given.image]
-        known.insert(0, scans.Scanned(given.image, found, given.status))
+        known.insert(0, scans.Scanned(given.image, found, given.status or "COMPLETE"))
     if given.clear or given.image:
         scans.write(cloud.state, known)
     for scan in known:
@@ -242,7 +261,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("image", nargs="?", help="a digest, a tag, or * for any (default: only show)")
     found.add_argument("--add", nargs="+", metavar="NAME:SEVERITY:PACKAGE", help="for example CVE-2026-1:CRITICAL:zlib")
     how = "how the scan ends; IN_PROGRESS = never (default: COMPLETE)"
-    found.add_argument("--status", choices=scans.STATUSES, default="COMPLETE", help=how)
+    found.add_argument("--status", choices=scans.STATUSES, help=how)
     found.add_argument("--clear", action="store_true", help="find nothing else")
     changed = add("alarm", alarm, "Set an alarm's state, as `aws cloudwatch set-alarm-state` does.")
     changed.add_argument("name")
@@ -257,6 +276,9 @@ def main() -> int:
         cloud = Cloud(state=given.state, port=default_port(), say=teller())
         does: Command = given.does
         return does(cloud, given)
+    except Misasked as fault:
+        print(fault, file=sys.stderr)
+        return 2
     except (CloudFault, DeployFault, PushRefused, refusing.BadRefusal, scans.BadFinding) as fault:
         print(fault, file=sys.stderr)
     except ClientError as fault:

@@ -244,6 +244,12 @@ def outputs(aws: Aws, stack: str) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
 
 
+def parameters(aws: Aws, stack: str) -> dict[str, str]:
+    """What the stack was deployed with."""
+    told = aws.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    return {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in told.get("Parameters", [])}
+
+
 def shell_name(name: str) -> str:
     """BucketName -> BUCKET, AlertsTopicArn -> ALERTS_TOPIC, IngestQueueUrl -> INGEST_QUEUE_URL."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", re.sub(r"(Name|Arn)$", "", name)).upper()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
 LAYER_TYPE = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 APP = "app"
 LEFT_OUT = ("__pycache__",)
+TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 
 class PushRefused(Exception):
@@ -44,6 +46,15 @@ class Built:
     @property
     def digest(self) -> str:
         return digest_of(self.manifest)
+
+
+def must_be_a_tag(tag: str) -> None:
+    """Raises PushRefused for what no registry takes, so that nothing is built in vain."""
+    if not TAG.fullmatch(tag):
+        raise PushRefused(
+            f"{tag!r} cannot be a tag: it has at most 128 letters, digits, '_', '.' and '-', "
+            "and begins with none of the last two. For example: make push TAG=v2"
+        )
 
 
 def push(

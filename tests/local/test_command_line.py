@@ -1,0 +1,34 @@
+"""What `python -m local` answers where nothing needs to run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from local.processes import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def local(state: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Without make's PYTHONPATH, as a person types it."""
+    environment = {**os.environ, "TIDEGATE_PORT": str(free_port()), "PYTHONPATH": ""}
+    command = [sys.executable, "-m", "local", "--state", str(state), *words]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+@pytest.mark.parametrize("words", [["--add", "CVE-1:HIGH:zlib"], ["--status", "FAILED"]])
+def test_findings_of_no_image_are_asked_back_for(tmp_path: Path, words: list[str]) -> None:
+    done = local(tmp_path, "findings", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Say which image") and "make findings IMAGE=v2" in done.stderr
+
+
+def test_a_bad_tag_is_refused_before_anything_is_looked_at(tmp_path: Path) -> None:
+    done = local(tmp_path, "push", "bad/tag")
+    assert done.returncode == 1
+    assert done.stderr.startswith("'bad/tag' cannot be a tag")
