@@ -23,7 +23,7 @@ from local import scans, shell
 from local.cloud import STATE, Cloud, CloudFault, default_port
 from local.deploy import Deployed, parameters
 from local.images import PushRefused, must_be_a_tag
-from local.releases import what_follows
+from local.releases import rollout, standing, tags, what_follows
 from local.sam import DeployFault
 
 
@@ -116,8 +116,13 @@ def invoke(cloud: Cloud, given: argparse.Namespace) -> int:
 def status(cloud: Cloud, given: argparse.Namespace) -> int:
     running = cloud.running()
     facts: dict[str, Any] = {**cloud.facts(), "running": running, "machines": [], "outputs": {}}
+    releases: list[str] = []
     if running:
-        facts.update(machines=[asdict(machine) for machine in cloud.machines()], outputs=cloud.outputs())
+        outputs = cloud.outputs()
+        facts.update(machines=[asdict(machine) for machine in cloud.machines()], outputs=outputs)
+        if "LedgerTableName" in outputs:
+            facts.update(url=cloud.url(), rollout=rollout(cloud, outputs["LedgerTableName"]))
+            releases = standing(facts["rollout"], tags(cloud, outputs["RepositoryName"]))
     if given.json:
         print(json.dumps(facts, indent=1))
     else:
@@ -126,6 +131,12 @@ def status(cloud: Cloud, given: argparse.Namespace) -> int:
             print(f"  {name:10} process {pid}")
         for machine in facts["machines"]:
             print(f"  {machine['id']}  {machine['type']} {machine['lifecycle']}  run {machine['run'] or '-'}")
+        for line in releases:
+            print(f"  {line}")
+        if url := facts.get("url"):
+            print(f"  the page   {url}/")
+        if running and not facts["outputs"]:
+            print("  nothing is deployed yet. Run: make up")
         if reason := facts.get("reason"):
             print(f"  {reason}")
     return 0 if running else 1
@@ -155,8 +166,15 @@ def push(cloud: Cloud, given: argparse.Namespace) -> int:
 
 def inbox(cloud: Cloud, given: argparse.Namespace) -> int:
     folder = cloud.state / "inbox"
+    kept = mail.numbered(folder)
+    if not cloud.running():
+        if not kept:
+            must_run(cloud)
+        print("The local cloud is down. What it mailed until then:", file=sys.stderr)
+    elif not kept:
+        print("No mail yet.", file=sys.stderr)
     if not given.follow:
-        for path in mail.numbered(folder):
+        for path in kept:
             print(path.with_suffix(".txt").read_text())
         return 0
     for text in mail.follow(folder, threading.Event()):
@@ -284,7 +302,7 @@ def main() -> int:
     except ClientError as fault:
         print(f"The local cloud refused: {fault.response['Error']['Message']}", file=sys.stderr)
     except BotoCoreError as fault:
-        print(f"The local cloud does not answer: {fault}. Look with: python -m local status", file=sys.stderr)
+        print(f"The local cloud does not answer: {fault}. Look with: make status", file=sys.stderr)
     except KeyboardInterrupt:
         print()
     return 1

@@ -249,7 +249,7 @@ class Cloud:
         running = [machine for machine in self.machines() if wanted in (None, machine.id, machine.run)]
         if not running:
             whose = f" for {wanted}" if wanted else ""
-            raise CloudFault(f"No machine is running{whose}. Look with: python -m local status")
+            raise CloudFault(f"No machine is running{whose}. Look with: make status")
         if len(running) > 1:
             raise CloudFault(f"Which one? {', '.join(machine.run or machine.id for machine in running)}")
         machine = running[0]

@@ -32,3 +32,14 @@ def test_a_bad_tag_is_refused_before_anything_is_looked_at(tmp_path: Path) -> No
     done = local(tmp_path, "push", "bad/tag")
     assert done.returncode == 1
     assert done.stderr.startswith("'bad/tag' cannot be a tag")
+
+
+def test_without_a_cloud_there_are_only_the_mails_of_the_last_one_and_that_is_said(tmp_path: Path) -> None:
+    done = local(tmp_path, "inbox")
+    assert (done.returncode, done.stderr) == (1, "The local cloud is not running. Run: make up\n")
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "inbox" / "1.json").write_text("{}")
+    (tmp_path / "inbox" / "1.txt").write_text("Subject: Promoted")
+    done = local(tmp_path, "inbox")
+    assert (done.returncode, done.stdout) == (0, "Subject: Promoted\n")
+    assert done.stderr.startswith("The local cloud is down.")

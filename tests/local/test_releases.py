@@ -1,4 +1,4 @@
-"""What a person is told after a push."""
+"""What a person is told after a push, and of what serves."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from controlplane.domain.images import Push
 
 from local.images import PushRefused, must_be_a_tag
-from local.releases import what_follows
+from local.releases import standing, what_follows
 
 DIGEST = "sha256:" + "a" * 64
 GIVEN = {"DeployTagPattern": "v.+|[0-9a-f]{40}", "ScanPolicy": "wait"}
@@ -42,3 +42,24 @@ def test_what_no_registry_takes_as_a_tag_is_refused(tag: str) -> None:
 @pytest.mark.parametrize("tag", ["v1", "V_1.0-rc", "1", "v" * 128])
 def test_tags_are_letters_digits_and_three_signs(tag: str) -> None:
     must_be_a_tag(tag)
+
+
+def test_it_is_told_what_serves_rolls_and_is_held_by_number_image_and_model() -> None:
+    other = "sha256:" + "b" * 64
+    told = {
+        "serving": {"number": 3, "image": DIGEST, "model": "r-1"},
+        "rolling": {"number": 4, "image": other, "model": "r-1"},
+        "waiting": None,
+        "held": {"number": 5, "image": DIGEST, "model": None, "state": "HELD"},
+    }
+    assert standing(told, {DIGEST: "v2"}) == [
+        "serves     release 3: image v2, model r-1",
+        "rolls      release 4: image sha256:bbbbbbbbbbbb, model r-1",
+        "is held    release 5: image v2, model of what serves",
+    ]
+
+
+def test_until_a_release_serves_the_placeholder_does() -> None:
+    assert standing({}, {}) == ["serves     the placeholder"]
+    back = {"serving": None, "going_back": {"number": 0, "image": None, "model": None}}
+    assert standing(back, {}) == ["serves     the placeholder", "goes back  the placeholder"]
