@@ -46,7 +46,8 @@ inbox: $(VENV)/.ready ## the mails that SNS would have sent
 	@$(LOCAL) inbox
 
 invoke: $(VENV)/.ready ## one function on its sample event, by sam local (needs a container engine): make invoke F=OnImagePushed [EVENT=event.json]
-	@$(LOCAL) invoke $(F) $(if $(EVENT),--event "$(EVENT)")
+	@$(if $(F),,echo "Say which function: make invoke F=OnImagePushed (ls functions/on_*.py)" >&2; exit 2;) \
+	$(LOCAL) invoke "$(F)" $(if $(EVENT),--event "$(EVENT)")
 
 interrupt: $(VENV)/.ready ## announce a Spot interruption to the machine that trains, or only recommend to move: make interrupt [REBALANCE=1]
 	@$(LOCAL) interrupt $(if $(REBALANCE),--rebalance)
@@ -115,10 +116,10 @@ push-image: ## build the inference image and push it to ECR: make push-image IMA
 	@tools/push_image.sh "$(IMAGE)" "$(TAG)"
 
 rollback: $(VENV)/.ready ## back to the last good release, or to release TO: make rollback STACK=tidegate-dev WHY='…' [TO=3 DRY_RUN=1]
-	@$(BIN)/python -m tools.decide rollback $(or $(STACK),tidegate-$(ENV)) --why "$(WHY)" $(if $(TO),--release $(TO)) $(if $(DRY_RUN),--dry-run)
+	@$(BIN)/python -m tools.decide rollback $(or $(STACK),tidegate-$(ENV)) --why "$(WHY)" $(if $(TO),--release "$(TO)") $(if $(DRY_RUN),--dry-run)
 
 release-held: $(VENV)/.ready ## let a release go that its scan holds or refused: make release-held N=7 STACK=tidegate-dev WHY='…' [DRY_RUN=1]
-	@$(BIN)/python -m tools.decide release-held $(or $(STACK),tidegate-$(ENV)) --why "$(WHY)" $(if $(N),--release $(N)) $(if $(DRY_RUN),--dry-run)
+	@$(BIN)/python -m tools.decide release-held $(or $(STACK),tidegate-$(ENV)) --why "$(WHY)" $(if $(N),--release "$(N)") $(if $(DRY_RUN),--dry-run)
 
 redrive: $(VENV)/.ready ## send what lies in the dead-letter queues again: make redrive STACK=tidegate-dev [DRY_RUN=1]
 	@$(BIN)/python -m tools.redrive $(or $(STACK),tidegate-$(ENV)) $(if $(DRY_RUN),--dry-run)

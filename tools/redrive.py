@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tools.faults import advice, code_of
+
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_sqs import SQSClient
@@ -91,30 +93,47 @@ def hand_over(sqs: SQSClient, functions: LambdaClient, queue: str) -> tuple[int,
     return sent, left
 
 
+def redrive(queues: Mapping[str, str], sqs: SQSClient, functions: LambdaClient, *, dry_run: bool) -> int:
+    """0 when all was sent; what was is told afterwards, what was not is told too."""
+    all_sent = True
+    counts = {name: waiting(sqs, queues[name]) for name in (*MOVED_BY_SQS, EVENTS)}
+    if dry_run:
+        for name, count in counts.items():
+            print(f"{short(name)}: would send {count} again")
+        return 0
+    for name in MOVED_BY_SQS:
+        try:
+            if counts[name]:
+                move_back(sqs, queues[name])
+            print(f"{short(name)}: sends {counts[name]} again")
+        except ClientError as fault:
+            if code_of(fault) != "InvalidAction":
+                raise
+            all_sent = False
+            why = "This endpoint (the local cloud) cannot move messages; AWS can."
+            print(f"{short(name)}: {counts[name]} left. {why}", file=sys.stderr)
+    sent, left = hand_over(sqs, functions, queues[EVENTS])
+    print(f"{short(EVENTS)}: sent {sent} again")
+    return 0 if all_sent and not left else 1
+
+
+def short(name: str) -> str:
+    return name.removesuffix("Url")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="redrive", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("stack", help="name of the stack")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be sent again")
     asked = parser.parse_args()
     try:
-        queues, sqs = outputs(asked.stack), boto3.client("sqs")
-        counts = {name: waiting(sqs, queues[name]) for name in (*MOVED_BY_SQS, EVENTS)}
-        verb = "would send" if asked.dry_run else "sends"
-        for name, count in counts.items():
-            print(f"{name.removesuffix('Url')}: {verb} {count} again")
-        if asked.dry_run:
-            return 0
-        for name in MOVED_BY_SQS:
-            if counts[name]:
-                move_back(sqs, queues[name])
-        _, left = hand_over(sqs, boto3.client("lambda"), queues[EVENTS])
-        return 1 if left else 0
-    except (ClientError, BotoCoreError, KeyError) as fault:
-        print(
-            f"Could not redrive {asked.stack}: {fault}. Is the stack's name right, and may you read it?",
-            file=sys.stderr,
-        )
-        return 2
+        queues = outputs(asked.stack)
+        return redrive(queues, boto3.client("sqs"), boto3.client("lambda"), dry_run=asked.dry_run)
+    except (ClientError, BotoCoreError) as fault:
+        print(advice(fault, asked.stack, "read the stack and its queues"), file=sys.stderr)
+    except KeyError as missing:
+        print(f"{asked.stack} has no output {missing}. Is it a stack of Tidegate?", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

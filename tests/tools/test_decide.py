@@ -9,7 +9,7 @@ from controlplane.domain.decisions import read
 from jsonschema import Draft202012Validator
 
 from tests.architecture.cloudformation import ROOT
-from tools.decide import decision, parser
+from tools.decide import decision, parser, unclear
 
 CONTRACT = json.loads((ROOT / "events" / "contracts" / "decision.json").read_text())
 
@@ -36,7 +36,14 @@ def test_the_sample_event_obeys_the_contract() -> None:
     assert list(Draft202012Validator(CONTRACT).iter_errors(told)) == []
 
 
-def test_a_decision_without_a_reason_is_not_asked(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        parser().parse_args(["rollback", "s"])
-    assert "--why" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rollback", "s"], "Say why: make rollback WHY='…'"),
+        (["rollback", "s", "--why", " "], "Say why: make rollback WHY='…'"),
+        (["rollback", "s", "--why", "w", "--release", "abc"], "TO=abc is no number of a release"),
+        (["release-held", "s", "--why", "w", "--release", "-7"], "N=-7 is no number of a release"),
+    ],
+)
+def test_what_a_decision_lacks_is_said_in_the_words_of_make(words: list[str], said: str) -> None:
+    assert unclear(parser().parse_args(words)).startswith(said)
