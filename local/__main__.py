@@ -40,9 +40,17 @@ def teller() -> Callable[[str], None]:
     dim, plain = ("\033[2m", "\033[0m") if sys.stdout.isatty() and "NO_COLOR" not in os.environ else ("", "")
 
     def say(line: str) -> None:
-        print(f"{dim}{time.monotonic() - start:6.1f} s{plain}  {line}", flush=True)
+        try:
+            print(f"{dim}{time.monotonic() - start:6.1f} s{plain}  {line}", flush=True)
+        except BrokenPipeError:
+            unheard()
 
     return say
+
+
+def unheard() -> None:
+    """Nobody reads on (`make up | head`). What is done goes on in silence: half a deploy helps nobody."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def up(cloud: Cloud, _: argparse.Namespace) -> int:
@@ -145,10 +153,12 @@ def status(cloud: Cloud, given: argparse.Namespace) -> int:
 def push(cloud: Cloud, given: argparse.Namespace) -> int:
     must_be_a_tag(given.tag)
     must_run(cloud)
-    repository = cloud.outputs().get("RepositoryName", "")
+    repository = cloud.outputs().get("RepositoryName")
     if given.folder and given.into != repository:
         cloud.say(f"pushed. TrainerImage={cloud.push_folder(given.folder, given.into, given.tag)}")
         return 0
+    if repository is None:
+        raise CloudFault("The stack has no image repository yet. Run: make up")
     pages = cloud.client("ecr").get_paginator("describe_images").paginate(repositoryName=repository)
     before = {tag for page in pages for image in page["imageDetails"] for tag in image.get("imageTags", [])}
     if given.folder:
@@ -293,7 +303,12 @@ def main() -> int:
     try:
         cloud = Cloud(state=given.state, port=default_port(), say=teller())
         does: Command = given.does
-        return does(cloud, given)
+        code = does(cloud, given)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        unheard()
+        return 0
     except Misasked as fault:
         print(fault, file=sys.stderr)
         return 2

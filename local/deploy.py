@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def deploy(
     """Build, leave out, put what the template expects of AWS, deploy."""
     if not template.exists():
         raise DeployFault(f"There is no {template.name} to deploy. Run this in a checkout of Tidegate.")
+    must_be_known(parameters, template)
     work.mkdir(parents=True, exist_ok=True)
     given = {**configured(template.parent / "samconfig.toml"), **parameters}
     seconds: dict[str, float] = {}
@@ -80,6 +82,16 @@ def deploy(
         sam_deploy(aws, filtered, built.parent, stack, work, given)
         keep_minimum(aws, stack, minimum_of_tasks(template_text, given))
     return Deployed(len(resources(aws, stack)), left_out, seconds)
+
+
+def must_be_known(given: Mapping[str, str], template: Path) -> None:
+    """Raises DeployFault for what is no parameter of the template: sam would build first, and refuse it then."""
+    known = {name.lower(): name for name in yaml_parse(template.read_text()).get("Parameters", {})}
+    for name in given:
+        if name not in known.values():
+            near = [known[found] for found in get_close_matches(name.lower(), known, cutoff=0.0)]
+            told = f"The nearest are {', '.join(near)}; all are in docs/reference.md" if near else "It has none"
+            raise DeployFault(f"{name} is no parameter of {template.name}. {told}.")
 
 
 @contextmanager

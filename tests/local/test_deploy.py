@@ -10,7 +10,7 @@ import pytest
 from samcli.yamlhelper import yaml_parse
 
 from local.build import fingerprint, make_movable, pack
-from local.deploy import LEFT_OUT, minimum_of_tasks, references, shell_name, without_left_out
+from local.deploy import LEFT_OUT, minimum_of_tasks, must_be_known, references, shell_name, without_left_out
 from local.sam import DeployFault, cause, configured
 
 TARGET = "AWS::ApplicationAutoScaling::ScalableTarget"
@@ -135,6 +135,17 @@ def test_an_archive_is_the_same_for_the_same_files_whenever_they_were_written(tm
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
     with zipfile.ZipFile(tmp_path / "one.zip") as packed:
         assert packed.getinfo("run").external_attr >> 16 == stat.S_IFREG | 0o755
+
+
+def test_an_unknown_parameter_is_refused_with_the_nearest_names() -> None:
+    template = Path(__file__).resolve().parents[2] / "template.yaml"
+    must_be_known({"MaxRunCost": "2", "Recipe": "sklearn"}, template)
+    with pytest.raises(
+        DeployFault, match=r"maxruncosts is no parameter of template.yaml. The nearest are MaxRunCost, "
+    ):
+        must_be_known({"maxruncosts": "2"}, template)
+    with pytest.raises(DeployFault, match="Foo is no parameter"):
+        must_be_known({"Foo": "bar"}, template)
 
 
 @pytest.mark.parametrize(
