@@ -9,6 +9,7 @@ MODEL  ?= build/model
 PORT   ?= 8080
 
 export SAM_CLI_TELEMETRY = 0
+export WHY  # read by the shell as it was written, quotes and all
 export PYTHONPATH = .:functions:inference_image
 
 .DEFAULT_GOAL := help
@@ -116,10 +117,10 @@ push-image: ## build the inference image and push it to ECR: make push-image IMA
 	@tools/push_image.sh "$(IMAGE)" "$(TAG)"
 
 rollback: $(VENV)/.ready ## back to the last good release, or to release TO: make rollback STACK=tidegate-dev WHY='…' [TO=3 DRY_RUN=1]
-	@$(BIN)/python -m tools.decide rollback $(or $(STACK),tidegate-$(ENV)) --why "$(WHY)" $(if $(TO),--release "$(TO)") $(if $(DRY_RUN),--dry-run)
+	@$(BIN)/python -m tools.decide rollback $(or $(STACK),tidegate-$(ENV)) --why "$$WHY" $(if $(TO),--release "$(TO)") $(if $(DRY_RUN),--dry-run)
 
 release-held: $(VENV)/.ready ## let a release go that its scan holds or refused: make release-held N=7 STACK=tidegate-dev WHY='…' [DRY_RUN=1]
-	@$(BIN)/python -m tools.decide release-held $(or $(STACK),tidegate-$(ENV)) --why "$(WHY)" $(if $(N),--release "$(N)") $(if $(DRY_RUN),--dry-run)
+	@$(BIN)/python -m tools.decide release-held $(or $(STACK),tidegate-$(ENV)) --why "$$WHY" $(if $(N),--release "$(N)") $(if $(DRY_RUN),--dry-run)
 
 redrive: $(VENV)/.ready ## send what lies in the dead-letter queues again: make redrive STACK=tidegate-dev [DRY_RUN=1]
 	@$(BIN)/python -m tools.redrive $(or $(STACK),tidegate-$(ENV)) $(if $(DRY_RUN),--dry-run)

@@ -19,7 +19,7 @@ EXPORTED = settings(Aws("http://127.0.0.1:1", "us-east-1").environment, OUTPUTS,
 def makes_parameters() -> set[str]:
     """Names that the Makefile reads and does not set itself: the environment decides them, or the command line."""
     text = (ROOT / "Makefile").read_text()
-    return set(re.findall(r"\$\((\w+)\)", text)) - set(re.findall(r"^(?:export )?(\w+) +:?= ", text, re.MULTILINE))
+    return set(re.findall(r"\$(?:\(|\$)(\w+)", text)) - set(re.findall(r"^(?:export )?(\w+) +:?= ", text, re.MULTILINE))
 
 
 def test_no_name_that_the_shell_gets_is_a_parameter_of_make() -> None:
