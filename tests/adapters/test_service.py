@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from botocore.stub import ANY, Stubber
 from controlplane.adapters.ecs_service import EcsService, heard_alarms
 from controlplane.domain.releases import Release, ReleaseState
@@ -186,13 +188,36 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 ROLLING = RELEASE.now(ReleaseState.ROLLING, AT, "push v2")
 
 
+WAY_BACK = RELEASE.now(ReleaseState.SERVING, AT, "")
+
+
+def shifts(stub: Stubber, *, heard: bool) -> None:
+    """The service shifts, and its next revision is registered."""
+    found = service(deployment("d1", 1, "PRIMARY"))
+    found["services"][0]["deploymentConfiguration"] = {**SHIFTING, "alarms": {**ALARMS, "enable": heard}}
+    stub.add_response("describe_services", found, DESCRIBE)
+    describes(stub, 1, "1")
+    stub.add_response(
+        "register_task_definition",
+        {"taskDefinition": {"taskDefinitionArn": "arn:td:2"}},
+        dict.fromkeys(("family", "cpu", "memory", "networkMode", "taskRoleArn", "containerDefinitions"), ANY),
+    )
+
+
+def refuses_to_be_deaf(stub: Stubber, code: str) -> None:
+    shifts(stub, heard=True)
+    asked = {"cluster": "c", "service": "s", "taskDefinition": "arn:td:2"}
+    deaf = {**SHIFTING, "alarms": {**ALARMS, "enable": False}}
+    stub.add_client_error("update_service", code, expected_params={**asked, "deploymentConfiguration": deaf})
+
+
 class TestAlarmsOfEcs:
     """With the shifting strategies ECS moves back by itself on an alarm; not on the way back to what served."""
 
     @pytest.mark.parametrize(
         ("told", "release", "heard"),
         [
-            pytest.param(True, RELEASE.now(ReleaseState.SERVING, AT, ""), False, id="a way back is not turned round"),
+            pytest.param(True, WAY_BACK, False, id="a way back is not turned round"),
             pytest.param(True, replace(ROLLING, takes_back=3), False, id="nor is a rollback"),
             pytest.param(False, ROLLING, True, id="the next new release is watched again"),
             pytest.param(True, ROLLING, None, id="nothing is said of what is so already"),
@@ -202,15 +227,7 @@ class TestAlarmsOfEcs:
         self, ecs: tuple[Any, Stubber], told: bool, release: Release, heard: bool | None
     ) -> None:
         client, stub = ecs
-        found = service(deployment("d1", 1, "PRIMARY"))
-        found["services"][0]["deploymentConfiguration"] = {**SHIFTING, "alarms": {**ALARMS, "enable": told}}
-        stub.add_response("describe_services", found, DESCRIBE)
-        describes(stub, 1, "1")
-        stub.add_response(
-            "register_task_definition",
-            {"taskDefinition": {"taskDefinitionArn": "arn:td:2"}},
-            dict.fromkeys(("family", "cpu", "memory", "networkMode", "taskRoleArn", "containerDefinitions"), ANY),
-        )
+        shifts(stub, heard=told)
         asked: dict[str, Any] = {"cluster": "c", "service": "s", "taskDefinition": "arn:td:2"}
         if heard is not None:
             asked["deploymentConfiguration"] = {**SHIFTING, "alarms": {**ALARMS, "enable": heard}}
@@ -218,9 +235,55 @@ class TestAlarmsOfEcs:
         stub.add_response("update_service", {"service": updated}, asked)
         assert adapter(client).deploy(release) == "d2"
 
-    def test_a_service_without_alarms_is_told_nothing(self) -> None:
-        assert heard_alarms({"deploymentConfiguration": {"alarms": {"alarmNames": [], "enable": False}}}, True) == {}
-        assert heard_alarms({"deploymentConfiguration": {"strategy": "ROLLING"}}, False) == {}
+    @pytest.mark.parametrize("strategy", ["CANARY", "LINEAR", "BLUE_GREEN"])
+    def test_each_strategy_that_shifts_is_told(self, strategy: str) -> None:
+        told = {"strategy": strategy, "alarms": {**ALARMS, "enable": True}}
+        asked = heard_alarms({"deploymentConfiguration": told}, False)
+        assert asked == {"deploymentConfiguration": {**told, "alarms": {**ALARMS, "enable": False}}}
+
+    @pytest.mark.parametrize(
+        "told",
+        [
+            pytest.param({"strategy": "CANARY", "alarms": {"alarmNames": [], "enable": False}}, id="it has no alarms"),
+            pytest.param({"strategy": "ROLLING"}, id="nor has one that rolls"),
+            pytest.param(
+                {**SHIFTING, "strategy": "ROLLING", "alarms": {**ALARMS, "enable": True}}, id="nothing is its own"
+            ),
+            pytest.param({"alarms": {**ALARMS, "enable": True}}, id="it has no strategy"),
+        ],
+    )
+    @pytest.mark.parametrize("heard", [True, False])
+    def test_nothing_is_said_where_ecs_shifts_nothing(self, told: dict[str, Any], heard: bool) -> None:
+        assert heard_alarms({"deploymentConfiguration": told}, heard) == {}
+
+    @pytest.mark.parametrize("code", ["AccessDeniedException", "InvalidParameterException", "ClientException"])
+    def test_a_way_back_that_ecs_refuses_to_be_deaf_on_goes_all_the_same(
+        self, ecs: tuple[Any, Stubber], capsys: pytest.CaptureFixture[str], code: str
+    ) -> None:
+        client, stub = ecs
+        refuses_to_be_deaf(stub, code)
+        updated = service(deployment("d2", 2, "PRIMARY"))["services"][0]
+        stub.add_response(
+            "update_service", {"service": updated}, {"cluster": "c", "service": "s", "taskDefinition": "arn:td:2"}
+        )
+        assert adapter(client).deploy(WAY_BACK) == "d2"
+        told = json.loads(capsys.readouterr().out)
+        assert (told["level"], told["subject"]) == ("WARNING", "alarms of s")
+        assert code in told["why"]
+
+    @pytest.mark.parametrize("code", ["ServerException", "ThrottlingException", "ServiceNotActiveException"])
+    def test_any_other_refusal_is_not_swallowed(self, ecs: tuple[Any, Stubber], code: str) -> None:
+        client, stub = ecs
+        refuses_to_be_deaf(stub, code)
+        with pytest.raises(ClientError, match=code):
+            adapter(client).deploy(WAY_BACK)
+
+    def test_what_is_refused_without_them_is_refused(self, ecs: tuple[Any, Stubber]) -> None:
+        client, stub = ecs
+        refuses_to_be_deaf(stub, "ClientException")
+        stub.add_client_error("update_service", "ClientException")
+        with pytest.raises(ClientError, match="ClientException"):
+            adapter(client).deploy(WAY_BACK)
 
 
 class TestView:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
 from ..domain.releases import Release
 from ..domain.service_view import Deployment, RunningTask, ServiceView
 from ..domain.serving import NO_RELEASE, SERVE, STAND_IN
+from .dynamo_ledger import log_line
 
 if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 CONTAINER = "inference"  # as template.yaml names it; sidecars are left alone
 PORT = 8080
 TASKS_AT_ONCE = 100  # DescribeTasks takes no more
+SHIFTING = {"CANARY", "LINEAR", "BLUE_GREEN"}
+REFUSED = {"AccessDeniedException", "InvalidParameterException", "ClientException"}
 OF_A_REVISION_ONLY = {
     "taskDefinitionArn",
     "revision",
@@ -67,12 +72,7 @@ class EcsService:
         current = self._revision(service["taskDefinition"])
         if release_number(current) != release.carried:
             current = self._register(current, release)
-            service = self._ecs.update_service(
-                cluster=self._cluster,
-                service=self._service,
-                taskDefinition=current["taskDefinitionArn"],
-                **heard_alarms(service, release.is_new),
-            )["service"]
+            service = self._update(current["taskDefinitionArn"], heard_alarms(service, release.is_new))
         primary = next(told for told in service["deployments"] if told["status"] == "PRIMARY")
         return str(primary["id"])
 
@@ -82,6 +82,22 @@ class EcsService:
 
     def scale_to(self, count: int) -> None:
         self._ecs.update_service(cluster=self._cluster, service=self._service, desiredCount=count)
+
+    def _update(self, revision: str, configured: Any) -> Mapping[str, Any]:
+        """That the revision rolls matters more than whether ECS listens to the alarms: we hear them as well."""
+        asked: Any = {"cluster": self._cluster, "service": self._service, "taskDefinition": revision}
+        try:
+            return self._ecs.update_service(**asked, **configured)["service"]
+        except ClientError as fault:
+            if not configured or fault.response["Error"]["Code"] not in REFUSED:
+                raise
+            log_line(
+                level="WARNING",
+                subject=f"alarms of {self._service}",
+                now="as before",
+                why=f"ECS refused to change whether it listens to them, and is asked to roll without that: {fault}",
+            )
+        return self._ecs.update_service(**asked)["service"]
 
     def _register(self, current: Mapping[str, Any], release: Release) -> Mapping[str, Any]:
         """Image, model and release are new; all else is as it runs now."""
@@ -121,14 +137,16 @@ class EcsService:
 
 def heard_alarms(service: Mapping[str, Any], heard: bool) -> Any:
     """What makes ECS listen to the service's alarms, or not, from this deployment on. One that was told to listen and
-    goes back to what served before could be turned round by an alarm, to what was just left.
+    goes back to what served before could be turned round by an alarm, to what was just left. Nothing is said to a
+    service that rolls: it may keep alarms and hooks of an earlier strategy.
 
-    UpdateService takes the configuration as a whole.
+    The configuration is given as DescribeServices told it. AWS documents that all of `alarms` is required; what
+    UpdateService does with other members that are left out it does not say, and it was not tried on AWS.
     docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-alarm-failure.html
     """
     configuration = service.get("deploymentConfiguration", {})
     alarms = configuration.get("alarms", {})
-    if not alarms.get("alarmNames") or alarms["enable"] is heard:
+    if configuration.get("strategy") not in SHIFTING or not alarms.get("alarmNames") or alarms["enable"] is heard:
         return {}
     return {"deploymentConfiguration": {**configuration, "alarms": {**alarms, "enable": heard}}}
 
