@@ -54,6 +54,8 @@ def test_rolling_is_the_default_and_has_one_group_one_listener_and_the_circuit_b
         "MaximumPercent": 200,
         "Strategy": {"Ref": "DeploymentStrategy"},
         "DeploymentCircuitBreaker": {"Enable": True, "Rollback": True},
+        "LifecycleHooks": [],
+        "Alarms": {"AlarmNames": [], "Enable": False, "Rollback": False},
     }
     assert service["LoadBalancers"] == [
         {"ContainerName": "inference", "ContainerPort": 8080, "TargetGroupArn": {"Ref": "TargetGroup"}}
@@ -171,6 +173,9 @@ def test_what_serves_is_asked_anew_whenever_the_strategy_changes_the_service(str
     there = stack(strategy, second_group)
     depends_on = references(there["InferenceService"]) - {"TaskDefinition"}
     assert depends_on <= references(there["ServingRelease"]["Service"])
+    assert bool(there["InferenceService"]["DeploymentConfiguration"]["LifecycleHooks"]) is (
+        there["ServingRelease"]["Service"]["Shifting"] != "no alarms and no hooks"
+    )
 
 
 def test_the_roles_of_ecs_move_these_rules_and_ask_this_hook_alone() -> None:
