@@ -64,7 +64,7 @@ def as_aws_ends(ecs: Any, fail: Fail) -> Fail:
 def heard_by_its_service(ecs: Any, record: Callable[..., None]) -> Callable[..., None]:
     """`record` counts a task's end. The scheduler of the emulator looks at the service after it only if the task was of
     the newest deployment; one that waits until those of the deployment before leave it room would wait for ever."""
-    one_at_a_time = threading.Lock()
+    one_at_a_time = threading.RLock()  # a task that cannot be started ends on the thread that looks
 
     def wrapped(task: Any, **more: Any) -> None:
         record(task, **more)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from local.emulator.task_ends import End, as_aws_ends, end_of
+from local.emulator.task_ends import End, as_aws_ends, end_of, heard_by_its_service
 from local.engine.tasks import NAME_LABEL, TASK_LABEL
 
 ARN = "arn:aws:ecs:us-east-1:000000000000:task/c/t1"
@@ -43,6 +43,7 @@ class Emulator:
         self.lines: list[str] = []
         self.stopped: list[tuple[str, str, int | None]] = []
         self.counted: list[Any] = []
+        self.looked_at: list[tuple[str, str]] = []
 
     def _resolve_td_key(self, arn: str) -> str:
         return arn
@@ -62,6 +63,12 @@ class Emulator:
 
     def _record_service_task_failure(self, task: Any) -> None:
         self.counted.append(task)
+
+    def _cluster_name_from_arn(self, arn: str) -> str:
+        return arn.rpartition("/")[2]
+
+    def _reconcile_service_tasks(self, cluster: str, service: str) -> None:
+        self.looked_at.append((cluster, service))
 
     def _cleanup_task_resources(self, *_: Any) -> None:
         """Nothing is left."""
@@ -110,3 +117,33 @@ def test_a_task_that_never_got_healthy_is_counted_by_the_circuit_breaker() -> No
 def test_what_never_ran_fails_to_start_as_before() -> None:
     emulator, _, failed = ended("no such image", 1)
     assert (emulator.stopped, failed) == ([], ["ResourceInitializationError"])
+
+
+OF_THE_SERVICE = {"clusterArn": "arn:aws:ecs:us-east-1:000000000000:cluster/c", "group": "service:inference"}
+OF_NONE = {**OF_THE_SERVICE, "group": "family:probe"}
+
+
+@pytest.mark.parametrize(("task", "looked_at"), [(OF_THE_SERVICE, [("c", "c/inference")]), (OF_NONE, [])])
+def test_a_service_is_looked_at_again_after_an_end_of_its_own_tasks_alone(task: Any, looked_at: Any) -> None:
+    emulator = Emulator()
+    heard_by_its_service(emulator, emulator._record_service_task_failure)(task)
+    assert (emulator.counted, emulator.looked_at) == ([task], looked_at)
+
+
+class OneThatCannotStart(Emulator):
+    """The first look starts a task, which ends on the same thread."""
+
+    def _reconcile_service_tasks(self, cluster: str, service: str) -> None:
+        super()._reconcile_service_tasks(cluster, service)
+        if len(self.looked_at) == 1:
+            self.hear(OF_THE_SERVICE)
+
+    def hear(self, task: Any) -> None:
+        raise NotImplementedError
+
+
+def test_a_task_that_ends_while_its_service_is_looked_at_is_heard_too() -> None:
+    emulator: Any = OneThatCannotStart()
+    emulator.hear = heard_by_its_service(emulator, emulator._record_service_task_failure)
+    emulator.hear(OF_THE_SERVICE)
+    assert emulator.looked_at == [("c", "c/inference")] * 2
