@@ -54,8 +54,6 @@ def test_rolling_is_the_default_and_has_one_group_one_listener_and_the_circuit_b
         "MaximumPercent": 200,
         "Strategy": {"Ref": "DeploymentStrategy"},
         "DeploymentCircuitBreaker": {"Enable": True, "Rollback": True},
-        "LifecycleHooks": [],
-        "Alarms": {"AlarmNames": [], "Enable": False, "Rollback": False},
     }
     assert service["LoadBalancers"] == [
         {"ContainerName": "inference", "ContainerPort": 8080, "TargetGroupArn": {"Ref": "TargetGroup"}}
@@ -74,6 +72,9 @@ def test_rolling_is_the_default_and_has_one_group_one_listener_and_the_circuit_b
     assert "ScaleOnRequests" in rolling
 
 
+NO_ALARMS_NO_HOOKS = {"Alarms": {"AlarmNames": [], "Enable": False, "Rollback": False}, "LifecycleHooks": []}
+
+
 def test_rolling_with_a_second_group_keeps_the_balancer_as_the_other_strategies_have_it() -> None:
     """What ECS documents for leaving them: the load balancer's configuration stays, only how it deploys changes.
 
@@ -83,8 +84,8 @@ def test_rolling_with_a_second_group_keeps_the_balancer_as_the_other_strategies_
     assert rolling["InferenceService"]["LoadBalancers"] == shifting["InferenceService"]["LoadBalancers"]
     for name in ("OtherTargetGroup", "ProductionRule", "TestListener", "TestRule", "TestIngress", "ShiftRole"):
         assert rolling[name] == shifting[name]
-    told = rolling["InferenceService"]["DeploymentConfiguration"]
-    assert told == stack("ROLLING")["InferenceService"]["DeploymentConfiguration"]
+    always = stack("ROLLING")["InferenceService"]["DeploymentConfiguration"]
+    assert rolling["InferenceService"]["DeploymentConfiguration"] == {**always, **NO_ALARMS_NO_HOOKS}
     assert "ScaleOnRequests" not in rolling, "it counts one group's requests"
 
 
@@ -173,9 +174,18 @@ def test_what_serves_is_asked_anew_whenever_the_strategy_changes_the_service(str
     there = stack(strategy, second_group)
     depends_on = references(there["InferenceService"]) - {"TaskDefinition"}
     assert depends_on <= references(there["ServingRelease"]["Service"])
-    assert bool(there["InferenceService"]["DeploymentConfiguration"]["LifecycleHooks"]) is (
-        there["ServingRelease"]["Service"]["Shifting"] != "no alarms and no hooks"
+    told = there["InferenceService"]["DeploymentConfiguration"]
+    assert (told.get("LifecycleHooks") == []) is (
+        there["ServingRelease"]["Service"].get("Shifting") == "no alarms and no hooks"
     )
+
+
+def test_the_way_back_to_rolling_takes_alarms_and_hooks_off_and_a_service_that_always_rolled_is_told_nothing() -> None:
+    """There are regions where ECS knows no alarms of deployments, and refuses even an empty list."""
+    back = stack("ROLLING", "true")["InferenceService"]["DeploymentConfiguration"]
+    assert {name: back[name] for name in NO_ALARMS_NO_HOOKS} == NO_ALARMS_NO_HOOKS
+    always = stack("ROLLING", "false")["InferenceService"]["DeploymentConfiguration"]
+    assert not set(NO_ALARMS_NO_HOOKS) & set(always)
 
 
 def test_the_roles_of_ecs_move_these_rules_and_ask_this_hook_alone() -> None:
